@@ -1,0 +1,284 @@
+import java.io.BufferedReader;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.apache.rocketmq.acl.common.AclClientRPCHook;
+import org.apache.rocketmq.acl.common.SessionCredentials;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageClientExt;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.RPCHook;
+
+/**
+ * Reads back, with the official Java client, everything that is stored in the given topics.
+ *
+ * Run: java Reader NAMESRV [read TOPIC ... | send TOPIC COUNT]
+ * Without a command it reads commands from standard input, one a line, until that closes. Each
+ * command prints one JSON object a line, the last one {"end":true,"count":N} or {"error":"..."}.
+ */
+@SuppressWarnings("deprecation") // The simple pull consumer is the one that both 4.9 and 5.x have.
+public class Reader {
+    private static final PrintStream OUT = new PrintStream(
+        new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
+    private static final int TOPIC_NOT_EXIST = 17;
+
+    private final String nameServer;
+    private DefaultMQPullConsumer consumer;
+    private DefaultMQProducer producer;
+
+    private Reader(String nameServer) {
+        this.nameServer = nameServer;
+    }
+
+    public static void main(String[] args) throws Exception {
+        // The client's loggers may print: standard output is for the answers alone.
+        System.setOut(System.err);
+        Reader reader = new Reader(args[0]);
+        boolean good = true;
+        if (args.length > 1) {
+            good = reader.obey(Arrays.copyOfRange(args, 1, args.length));
+        } else {
+            BufferedReader in = new BufferedReader(
+                new InputStreamReader(System.in, StandardCharsets.UTF_8));
+            for (String line = in.readLine(); line != null; line = in.readLine()) {
+                reader.obey(line.trim().split(" +"));
+            }
+        }
+        // The client's own threads need no clean end, and some are not daemons.
+        Runtime.getRuntime().halt(good ? 0 : 1);
+    }
+
+    private boolean obey(String[] words) {
+        Line end = new Line();
+        boolean good = true;
+        try {
+            int count;
+            if (words[0].equals("read")) {
+                count = read(Arrays.asList(words).subList(1, words.length));
+            } else if (words[0].equals("send") && words.length == 3) {
+                count = send(words[1], Integer.parseInt(words[2]));
+            } else {
+                throw new IllegalArgumentException("no such command: " + String.join(" ", words));
+            }
+            end.put("end", true).put("count", count);
+        } catch (Exception e) {
+            good = false;
+            end.put("error", String.valueOf(e));
+        }
+        OUT.println(end.text());
+        OUT.flush();
+        return good;
+    }
+
+    private int read(List<String> topics) throws Exception {
+        if (consumer == null) {
+            consumer = new DefaultMQPullConsumer("interop_reader", credentials());
+            consumer.setNamesrvAddr(nameServer);
+            consumer.setInstanceName("interop_reader");
+            consumer.start();
+        }
+        int count = 0;
+        Map<MessageQueue, Long> next = new TreeMap<>();
+        for (String topic : topics) {
+            try {
+                for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
+                    next.put(queue, consumer.minOffset(queue));
+                }
+            } catch (MQClientException e) {
+                if (!isAbsent(e)) {
+                    throw e;
+                }
+                OUT.println(new Line().put("topic", topic).put("absent", true).text());
+            }
+        }
+        // A broker indexes a moment after it acknowledges: go round until nothing new shows up.
+        for (int quiet = 0; quiet < 2; ) {
+            int found = 0;
+            for (Map.Entry<MessageQueue, Long> entry : next.entrySet()) {
+                found += drain(entry);
+            }
+            count += found;
+            quiet = found == 0 ? quiet + 1 : 0;
+            if (quiet == 1) {
+                Thread.sleep(60);
+            }
+        }
+        return count;
+    }
+
+    /** Signs requests if the properties interop.accessKey and interop.secretKey are set. */
+    private static RPCHook credentials() {
+        String accessKey = System.getProperty("interop.accessKey");
+        String secretKey = System.getProperty("interop.secretKey");
+        return accessKey == null ? null
+            : new AclClientRPCHook(new SessionCredentials(accessKey, secretKey));
+    }
+
+    private static boolean isAbsent(Throwable e) {
+        for (; e != null; e = e.getCause()) {
+            if (e instanceof MQClientException
+                && ((MQClientException) e).getResponseCode() == TOPIC_NOT_EXIST) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Reads one queue from where the last round stopped up to its end as of now. */
+    private int drain(Map.Entry<MessageQueue, Long> entry) throws Exception {
+        MessageQueue queue = entry.getKey();
+        long offset = entry.getValue();
+        long end = consumer.maxOffset(queue);
+        int count = 0;
+        int empty = 0;
+        while (offset < end) {
+            PullResult result = consumer.pull(queue, "*", offset, 32);
+            if (result.getPullStatus() == PullStatus.FOUND) {
+                for (MessageExt message : result.getMsgFoundList()) {
+                    OUT.println(describe(queue, message).text());
+                    count++;
+                }
+                empty = 0;
+            } else if (++empty > 100) {
+                throw new IllegalStateException(
+                    queue + " ends at " + end + " but gives nothing at " + offset);
+            } else {
+                Thread.sleep(20);
+            }
+            if (result.getPullStatus() != PullStatus.NO_NEW_MSG) {
+                offset = Math.max(offset, result.getNextBeginOffset());
+            }
+        }
+        entry.setValue(offset);
+        return count;
+    }
+
+    private static Line describe(MessageQueue queue, MessageExt message) throws Exception {
+        String offsetId = message instanceof MessageClientExt
+            ? ((MessageClientExt) message).getOffsetMsgId() : message.getMsgId();
+        return new Line()
+            .put("topic", message.getTopic())
+            .put("broker", queue.getBrokerName())
+            .put("queue", message.getQueueId())
+            .put("offset", message.getQueueOffset())
+            .put("offset_message_id", offsetId)
+            .put("born_timestamp", message.getBornTimestamp())
+            .put("unique_key", message.getProperty("UNIQ_KEY"))
+            .content(message);
+    }
+
+    private int send(String topic, int count) throws Exception {
+        if (producer == null) {
+            producer = new DefaultMQProducer("interop_sender", credentials());
+            producer.setNamesrvAddr(nameServer);
+            producer.setInstanceName("interop_sender");
+            producer.setSendMsgTimeout(10000);
+            producer.start();
+        }
+        for (int i = 0; i < count; i++) {
+            Message message = new Message(topic, "Tag" + i % 3, "key" + i + "订单",
+                ("body " + i).getBytes(StandardCharsets.UTF_8));
+            message.setFlag(i);
+            message.putUserProperty("city", "münchen \"" + i + "\"");
+            message.putUserProperty("number", String.valueOf(i));
+            SendResult result = producer.send(message);
+            MessageQueue queue = result.getMessageQueue();
+            OUT.println(new Line()
+                .put("topic", topic)
+                .put("broker", queue.getBrokerName())
+                .put("queue", queue.getQueueId())
+                .put("offset", result.getQueueOffset())
+                .put("offset_message_id", result.getOffsetMsgId())
+                .put("unique_key", result.getMsgId())
+                .put("status", result.getSendStatus().name())
+                .content(message)
+                .text());
+        }
+        return count;
+    }
+
+    /** One JSON object, written by hand: the JSON library on the class path differs by version. */
+    private static final class Line {
+        private final StringBuilder out = new StringBuilder("{");
+
+        String text() {
+            return out + "}";
+        }
+
+        Line content(Message message) throws Exception {
+            byte[] body = message.getBody() == null ? new byte[0] : message.getBody();
+            put("sha256", hex(MessageDigest.getInstance("SHA-256").digest(body)));
+            put("length", body.length);
+            if (body.length <= 64) {
+                put("body", hex(body));
+            }
+            put("tags", message.getTags());
+            put("keys", message.getKeys());
+            put("flag", message.getFlag());
+            key("properties").append('{');
+            String comma = "";
+            for (Map.Entry<String, String> e : new TreeMap<>(message.getProperties()).entrySet()) {
+                quote(out.append(comma), e.getKey());
+                quote(out.append(':'), e.getValue());
+                comma = ",";
+            }
+            out.append('}');
+            return this;
+        }
+
+        Line put(String key, Object value) {
+            key(key);
+            if (value instanceof String) {
+                quote(out, (String) value);
+            } else {
+                out.append(value);
+            }
+            return this;
+        }
+
+        private StringBuilder key(String key) {
+            if (out.length() > 1) {
+                out.append(',');
+            }
+            quote(out, key);
+            return out.append(':');
+        }
+
+        private static void quote(StringBuilder out, String text) {
+            out.append('"');
+            for (char c : text.toCharArray()) {
+                if (c == '"' || c == '\\') {
+                    out.append('\\').append(c);
+                } else if (c < 32) {
+                    out.append(String.format("\\u%04x", (int) c));
+                } else {
+                    out.append(c);
+                }
+            }
+            out.append('"');
+        }
+
+        private static String hex(byte[] bytes) {
+            StringBuilder text = new StringBuilder(bytes.length * 2);
+            for (byte b : bytes) {
+                text.append(Character.forDigit(b >> 4 & 15, 16));
+                text.append(Character.forDigit(b & 15, 16));
+            }
+            return text.toString();
+        }
+    }
+}
