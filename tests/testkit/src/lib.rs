@@ -1,1 +1,5 @@
-//! To be written.
+//! Test RocketMQ code without RocketMQ: name servers and brokers in memory, scripted faults.
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod wire;

@@ -1,0 +1,639 @@
+//! The broker: stores messages, keeps its clients, ends transactions.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::config::{AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ServerVersion, TopicConfig};
+use super::store::{Incoming, Store, Stored};
+use super::{ConnectionId, HeartbeatRecord, UnregisterRecord};
+use crate::wire::{
+    Command, FLAG_RESPONSE, Heartbeat, decode_batch, format_properties, offset_message_id,
+    parse_properties, request_code as request, response_code as answer,
+};
+
+// Java: MessageSysFlag.TRANSACTION_*_TYPE, the two bits that tell what a message is.
+const TRANSACTION_MASK: i32 = 0xc;
+const TRANSACTION_PREPARED: i32 = 0x4;
+const TRANSACTION_COMMIT: i32 = 0x8;
+const TRANSACTION_ROLLBACK: i32 = 0xc;
+
+// Java: MessageDecoder, the length of stored properties is a signed 16-bit number.
+const PROPERTY_BYTES_MAX: usize = 32_767;
+
+// Java: TopicValidator.NOT_ALLOWED_SEND_TOPIC_SET.
+const FORBIDDEN_TOPICS: [&str; 6] = [
+    "SCHEDULE_TOPIC_XXXX",
+    HALF_TOPIC,
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+];
+
+/// What a request is processed with.
+pub(super) struct Context<'a> {
+    pub(super) config: &'a ClusterConfig,
+    pub(super) now_ns: u64,
+    pub(super) connection: ConnectionId,
+    pub(super) address: SocketAddr,
+}
+
+/// What comes of a request.
+pub(super) enum Reply {
+    Answer(Command),
+    Nothing,
+    CloseConnection,
+    /// Sends a request to another client first; its answer decides.
+    Push {
+        to: ConnectionId,
+        push: Command,
+        answer: Command,
+    },
+}
+
+/// One broker; its log survives a restart, the rest of what it knows about clients does not.
+#[derive(Clone, Debug)]
+pub(super) struct Broker {
+    pub(super) name: String,
+    pub(super) topics: BTreeMap<String, TopicConfig>,
+    pub(super) store: Store,
+    pub(super) clients: BTreeMap<String, ConnectionId>,
+    pub(super) heartbeats: Vec<HeartbeatRecord>,
+    pub(super) unregistrations: Vec<UnregisterRecord>,
+    /// Whether name servers know it.
+    pub(super) registered: bool,
+    /// The addresses it announces; by default its own as master.
+    pub(super) announced: Option<BTreeMap<i64, String>>,
+    next_queue: i64,
+}
+
+struct SendHeader {
+    group: String,
+    topic: String,
+    default_topic: String,
+    default_queues: i64,
+    queue_id: i32,
+    sys_flag: i32,
+    born_timestamp_ms: i64,
+    flag: i32,
+    properties: String,
+    batch: bool,
+}
+
+impl Broker {
+    pub(super) fn new(name: String, config: &ClusterConfig) -> Self {
+        Self {
+            name,
+            topics: config.broker_topics(),
+            store: Store::default(),
+            clients: BTreeMap::new(),
+            heartbeats: Vec::new(),
+            unregistrations: Vec::new(),
+            registered: true,
+            announced: None,
+            next_queue: 0,
+        }
+    }
+
+    pub(super) fn process(&mut self, context: &Context<'_>, command: &Command) -> Reply {
+        match command.code {
+            code if request::SENDS.contains(&code) => self.send(context, command),
+            request::HEART_BEAT => self.heartbeat(context, command),
+            request::UNREGISTER_CLIENT => self.unregister(context, command),
+            request::END_TRANSACTION => self.end_transaction(context, command),
+            code => Reply::Answer(respond(context.config, command, unsupported(code))),
+        }
+    }
+
+    /// Forgets a connection's clients.
+    // Java: ClientHousekeepingService#onChannelClose.
+    pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
+        self.clients.retain(|_, client| *client != connection);
+    }
+
+    fn send(&mut self, context: &Context<'_>, command: &Command) -> Reply {
+        let config = context.config;
+        let stored = parse_send_header(command)
+            .and_then(|header| {
+                self.check(config, &header, context.connection)
+                    .map(|()| header)
+            })
+            .and_then(|header| {
+                let queue_id = self.choose_queue(&header);
+                let stored = self.put(context, command, &header, queue_id)?;
+                Ok((header, queue_id, stored))
+            });
+        // Both fields come with refusals too, once the header could be read.
+        // Java: SendMessageProcessor#preSend.
+        let decorate = |mut response: Command| {
+            response
+                .ext
+                .insert("MSG_REGION".into(), config.region.clone());
+            response.ext.insert("TRACE_ON".into(), "true".into());
+            response
+        };
+        let (header, queue_id, stored) = match stored {
+            Ok(stored) => stored,
+            Err(refusal) => return Reply::Answer(decorate(respond(config, command, refusal))),
+        };
+        let mut response = decorate(respond(config, command, (answer::SUCCESS, None)));
+        let ids: Vec<_> = stored
+            .iter()
+            .map(|(_, commit_log_offset)| offset_message_id(context.address, *commit_log_offset))
+            .collect();
+        response.ext.insert("msgId".into(), ids.join(","));
+        response.ext.insert("queueId".into(), queue_id.to_string());
+        response
+            .ext
+            .insert("queueOffset".into(), stored[0].0.to_string());
+        let is_reply = matches!(
+            command.code,
+            request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2
+        );
+        let properties = parse_properties(&header.properties);
+        if is_reply {
+            return self.push_reply(context, command, &header, &properties, response);
+        }
+        // Absent in 4.9 (measured). Java: SendMessageProcessor#handlePutMessageResult.
+        if config.version > ServerVersion::V4_9
+            && let Some(key) = properties.get("UNIQ_KEY")
+        {
+            response.ext.insert("transactionId".into(), key.clone());
+        }
+        Reply::Answer(response)
+    }
+
+    // Java: AbstractSendMessageProcessor#msgCheck.
+    fn check(
+        &mut self,
+        config: &ClusterConfig,
+        header: &SendHeader,
+        connection: ConnectionId,
+    ) -> Result<(), Refusal> {
+        // Code 1 on 4.9 and 5.1, code 29 later (measured).
+        let illegal = if config.version >= ServerVersion::V5_5 {
+            answer::INVALID_PARAMETER
+        } else {
+            answer::SYSTEM_ERROR
+        };
+        let topic = header.topic.as_str();
+        if let Some(remark) = illegal_topic(topic) {
+            return Err((illegal, Some(remark)));
+        }
+        if FORBIDDEN_TOPICS.contains(&topic) {
+            let remark = format!("Sending message to topic[{topic}] is forbidden.");
+            return Err((answer::NO_PERMISSION, Some(remark)));
+        }
+        if !self.topics.contains_key(topic) {
+            if let Some(group) = topic.strip_prefix("%RETRY%") {
+                let remark = format!("subscription group not exist, {group}");
+                return Err((answer::SUBSCRIPTION_GROUP_NOT_EXIST, Some(remark)));
+            }
+            self.create_topic(config, header);
+        }
+        let Some(queues) = self.topics.get(topic) else {
+            let remark = format!(
+                "topic[{topic}] not exist, apply first please!\n\
+                 See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+            );
+            return Err((answer::TOPIC_NOT_EXIST, Some(remark)));
+        };
+        if i64::from(header.queue_id) >= queues.write_queues.max(queues.read_queues) {
+            let remark = format!(
+                "request queueId[{}] is illegal, TopicConfig [topicName={topic}, \
+                 readQueueNums={}, writeQueueNums={}, perm={}, topicFilterType=SINGLE_TAG, \
+                 topicSysFlag=0, order=false] Producer: connection {}",
+                header.queue_id,
+                queues.read_queues,
+                queues.write_queues,
+                perm_text(queues.perm),
+                connection.0,
+            );
+            return Err((illegal, Some(remark)));
+        }
+        Ok(())
+    }
+
+    // Java: TopicConfigManager#createTopicInSendMessageMethod.
+    fn create_topic(&mut self, config: &ClusterConfig, header: &SendHeader) {
+        let default_topic = header.default_topic.as_str();
+        if default_topic == AUTO_CREATE_TOPIC && !config.auto_create_topics {
+            return;
+        }
+        let Some(template) = self
+            .topics
+            .get(default_topic)
+            .filter(|topic| topic.perm & 1 != 0)
+        else {
+            return;
+        };
+        let queues = header.default_queues.min(template.write_queues).max(0);
+        let created = TopicConfig {
+            perm: template.perm & !1,
+            ..TopicConfig::new(queues)
+        };
+        self.topics.insert(header.topic.clone(), created);
+    }
+
+    // A real broker draws at random. Java: SendMessageProcessor#sendMessage, queueIdInt < 0.
+    fn choose_queue(&mut self, header: &SendHeader) -> i32 {
+        let queues = self
+            .topics
+            .get(&header.topic)
+            .map_or(0, |topic| topic.write_queues);
+        if header.queue_id >= 0 || queues <= 0 {
+            return header.queue_id.max(0);
+        }
+        self.next_queue = (self.next_queue + 1) % queues;
+        self.next_queue as i32
+    }
+
+    /// Stores one message or a batch: queue offset and commit log offset of each.
+    fn put(
+        &mut self,
+        context: &Context<'_>,
+        command: &Command,
+        header: &SendHeader,
+        queue_id: i32,
+    ) -> Result<Vec<(u64, u64)>, Refusal> {
+        let config = context.config;
+        let old = config.version == ServerVersion::V4_9;
+        if command.body.is_empty() && !old {
+            // The processor dereferences the body before it checks it (measured).
+            return Err(exception("java.lang.NullPointerException"));
+        }
+        if command.body.len() > config.body_bytes_max {
+            if header.batch && !old {
+                return Err(exception(
+                    "java.lang.RuntimeException: message body size exceeded",
+                ));
+            }
+            return Err(illegal_message(config));
+        }
+        if property_bytes_stored(config, &header.properties) > PROPERTY_BYTES_MAX {
+            return Err(illegal_message(config));
+        }
+        let one = |body: Vec<u8>, flag: i32, properties: &str| Incoming {
+            topic: header.topic.clone(),
+            queue_id,
+            body,
+            properties: parse_properties(properties),
+            sys_flag: header.sys_flag,
+            flag,
+            born_timestamp_ms: header.born_timestamp_ms,
+            store_ns: context.now_ns,
+            group: header.group.clone(),
+            connection: context.connection,
+        };
+        if !header.batch {
+            let mut message = one(command.body.clone(), header.flag, &header.properties);
+            if header.sys_flag & TRANSACTION_MASK == TRANSACTION_PREPARED {
+                make_half(&mut message);
+            }
+            let stored = self.store.append(&self.name, message);
+            return Ok(vec![(stored.queue_offset, stored.commit_log_offset)]);
+        }
+        let messages = decode_batch(&command.body)
+            .map_err(|error| exception(&format!("java.nio.BufferUnderflowException: {error}")))?;
+        Ok(messages
+            .into_iter()
+            .map(|message| one(message.body, message.flag, &message.properties))
+            .map(|message| {
+                let stored = self.store.append(&self.name, message);
+                (stored.queue_offset, stored.commit_log_offset)
+            })
+            .collect())
+    }
+
+    // Java: ReplyMessageProcessor#pushReplyMessage.
+    fn push_reply(
+        &mut self,
+        context: &Context<'_>,
+        command: &Command,
+        header: &SendHeader,
+        properties: &BTreeMap<String, String>,
+        answer: Command,
+    ) -> Reply {
+        let client = properties
+            .get("REPLY_TO_CLIENT")
+            .cloned()
+            .unwrap_or_default();
+        let Some(to) = self.clients.get(&client).copied() else {
+            let remark = format!("push reply message fail, channel of <{client}> not found.");
+            let refusal = (answer::SYSTEM_ERROR, Some(remark));
+            return Reply::Answer(respond(context.config, command, refusal));
+        };
+        let mut push = server_request(context.config, request::PUSH_REPLY_MESSAGE_TO_CLIENT);
+        let mut field = |name: &str, value: String| push.ext.insert(name.to_owned(), value);
+        field("producerGroup", header.group.clone());
+        field("topic", header.topic.clone());
+        field("defaultTopic", header.default_topic.clone());
+        field("defaultTopicQueueNums", header.default_queues.to_string());
+        field("queueId", header.queue_id.to_string());
+        field("sysFlag", header.sys_flag.to_string());
+        field("bornTimestamp", header.born_timestamp_ms.to_string());
+        field("flag", header.flag.to_string());
+        field("properties", header.properties.clone());
+        field("bornHost", "127.0.0.1:1".to_owned());
+        field("storeHost", context.address.to_string());
+        field(
+            "storeTimestamp",
+            wall_ms(context.config, context.now_ns).to_string(),
+        );
+        push.body = command.body.clone();
+        Reply::Push { to, push, answer }
+    }
+
+    // Java: ClientManageProcessor#heartBeat.
+    fn heartbeat(&mut self, context: &Context<'_>, command: &Command) -> Reply {
+        let Ok(heartbeat) = Heartbeat::decode(&command.body) else {
+            // A body without a client id makes a real broker close the connection (measured).
+            return Reply::CloseConnection;
+        };
+        self.clients
+            .insert(heartbeat.client_id.clone(), context.connection);
+        self.heartbeats.push(HeartbeatRecord {
+            at_ns: context.now_ns,
+            connection: context.connection,
+            heartbeat,
+        });
+        let mut response = respond(context.config, command, (answer::SUCCESS, None));
+        if context.config.version > ServerVersion::V4_9 {
+            response
+                .ext
+                .insert("IS_SUPPORT_HEART_BEAT_V2".into(), "true".into());
+            response.ext.insert("IS_SUB_CHANGE".into(), "true".into());
+        }
+        Reply::Answer(response)
+    }
+
+    // Java: ClientManageProcessor#unregisterClient. The client stays known while another of its
+    // groups is registered; here it is forgotten when its connection closes.
+    fn unregister(&mut self, context: &Context<'_>, command: &Command) -> Reply {
+        let field = |name: &str| command.ext.get(name).cloned();
+        self.unregistrations.push(UnregisterRecord {
+            at_ns: context.now_ns,
+            connection: context.connection,
+            client_id: field("clientID").unwrap_or_default(),
+            producer_group: field("producerGroup"),
+            consumer_group: field("consumerGroup"),
+        });
+        Reply::Answer(respond(context.config, command, (answer::SUCCESS, None)))
+    }
+
+    // Java: EndTransactionProcessor#processRequest. Every commit that arrives delivers one more
+    // copy, even after a rollback (measured).
+    fn end_transaction(&mut self, context: &Context<'_>, command: &Command) -> Reply {
+        let config = context.config;
+        let number = |name: &str| {
+            command
+                .ext
+                .get(name)
+                .and_then(|text| text.parse::<u64>().ok())
+        };
+        let decision = number("commitOrRollback").unwrap_or(0) as i32;
+        if decision != TRANSACTION_COMMIT && decision != TRANSACTION_ROLLBACK {
+            return Reply::Nothing;
+        }
+        let half = number("commitLogOffset")
+            .and_then(|offset| self.store.at_commit_log_offset(offset))
+            .filter(|half| half.topic == HALF_TOPIC)
+            .cloned();
+        let group = command.ext.get("producerGroup");
+        let Some(half) = half.filter(|half| half.properties.get("PGROUP") == group) else {
+            let refusal = (
+                answer::SYSTEM_ERROR,
+                Some("Find prepared transaction message failed".into()),
+            );
+            return Reply::Answer(respond(config, command, refusal));
+        };
+        if number("tranStateTableOffset") != Some(half.queue_offset) {
+            let refusal = (
+                answer::SYSTEM_ERROR,
+                Some("The transaction state table offset".into()),
+            );
+            return Reply::Answer(respond(config, command, refusal));
+        }
+        if decision == TRANSACTION_ROLLBACK {
+            let remark = Some("not set any response code".into());
+            return Reply::Answer(respond(config, command, (answer::SUCCESS, remark)));
+        }
+        let message = restore_half(&half, context);
+        self.store.append(&self.name, message);
+        Reply::Answer(respond(config, command, (answer::SUCCESS, None)))
+    }
+}
+
+/// Code and remark of an answer.
+pub(super) type Refusal = (i32, Option<String>);
+
+/// An answer to this request, without fields.
+pub(super) fn respond(config: &ClusterConfig, to: &Command, (code, remark): Refusal) -> Command {
+    Command {
+        code,
+        language: 0,
+        version: config.version.ordinal(),
+        opaque: to.opaque,
+        flag: FLAG_RESPONSE,
+        remark,
+        ext: BTreeMap::new(),
+        body: Vec::new(),
+        encoding: config.encoding_for(to.encoding),
+    }
+}
+
+/// A request as a broker sends it to clients: always JSON (measured).
+pub(super) fn server_request(config: &ClusterConfig, code: i32) -> Command {
+    let mut request = Command::request(code, 0);
+    request.language = 0;
+    request.version = config.version.ordinal();
+    request
+}
+
+// Java: NettyRemotingAbstract#processRequestCommand, the text starts with a space.
+pub(super) fn unsupported(code: i32) -> Refusal {
+    (
+        answer::REQUEST_CODE_NOT_SUPPORTED,
+        Some(format!(" request type {code} not supported")),
+    )
+}
+
+/// The cluster's wall clock.
+pub(super) fn wall_ms(config: &ClusterConfig, now_ns: u64) -> i64 {
+    config
+        .wall_start_ms
+        .saturating_add((now_ns / 1_000_000) as i64)
+}
+
+// Java: SendMessageRequestHeader, SendMessageRequestHeaderV2. A missing or unreadable required
+// field ends as an exception text in code 1.
+fn parse_send_header(command: &Command) -> Result<SendHeader, Refusal> {
+    let long_names = matches!(
+        command.code,
+        request::SEND_MESSAGE | request::SEND_REPLY_MESSAGE
+    );
+    let field = |long: &str, short: &str| command.ext.get(if long_names { long } else { short });
+    let number = |long: &str, short: &str| -> Result<i64, Refusal> {
+        let text = field(long, short).ok_or_else(|| exception("java.lang.NullPointerException"))?;
+        text.parse().map_err(|_| {
+            let name = "java.lang.NumberFormatException";
+            exception(&format!("{name}: For input string: \"{text}\""))
+        })
+    };
+    let int = |long: &str, short: &str| -> Result<i32, Refusal> {
+        i32::try_from(number(long, short)?)
+            .map_err(|_| exception("java.lang.NumberFormatException: out of range"))
+    };
+    let text = |long: &str, short: &str| field(long, short).cloned().unwrap_or_default();
+    let topic = field("topic", "b").cloned();
+    Ok(SendHeader {
+        group: text("producerGroup", "a"),
+        topic: topic.ok_or_else(|| exception("java.lang.NullPointerException"))?,
+        default_topic: text("defaultTopic", "c"),
+        default_queues: number("defaultTopicQueueNums", "d")?,
+        queue_id: int("queueId", "e")?,
+        sys_flag: int("sysFlag", "f")?,
+        born_timestamp_ms: number("bornTimestamp", "g")?,
+        flag: int("flag", "h")?,
+        properties: text("properties", "i"),
+        batch: text("batch", "m").eq_ignore_ascii_case("true"),
+    })
+}
+
+// Java: NettyRemotingAbstract, an exception of a processor becomes code 1 with its text.
+fn exception(text: &str) -> Refusal {
+    (answer::SYSTEM_ERROR, Some(text.to_owned()))
+}
+
+// Java: SendMessageProcessor#handlePutMessageResult.
+fn illegal_message(config: &ClusterConfig) -> Refusal {
+    let remark = format!(
+        "the message is illegal, maybe msg body or properties length not matched. msg body \
+         length limit {}B, msg properties length limit 32KB.",
+        config.body_bytes_max
+    );
+    (answer::MESSAGE_ILLEGAL, Some(remark))
+}
+
+// Java: TopicValidator#validateTopic.
+fn illegal_topic(topic: &str) -> Option<String> {
+    if topic.trim().is_empty() {
+        return Some("The specified topic is blank.".into());
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"%|-_".contains(&byte);
+    if !topic.bytes().all(legal) {
+        let remark = "The specified topic contains illegal characters, allowing only \
+                      ^[%|a-zA-Z0-9_-]+$";
+        return Some(remark.into());
+    }
+    let longest = if topic.starts_with("%RETRY%") {
+        255
+    } else {
+        127
+    };
+    (topic.len() > longest).then(|| "The specified topic is longer than topic max length.".into())
+}
+
+// What the broker adds counts against the limit. The longest accepted strings are measured:
+// 32,639 and 32,705 (with UNIQ_KEY and WAIT) on 5.5.0, 32,745 and 32,755 on 4.9.7.
+fn property_bytes_stored(config: &ClusterConfig, sent: &str) -> usize {
+    let cluster = format!("CLUSTER\u{1}{}", config.cluster_name).len();
+    let properties = parse_properties(sent);
+    if config.version == ServerVersion::V4_9 {
+        let wait = properties.get("WAIT").map_or(0, |value| 6 + value.len());
+        return sent.len() - wait.min(sent.len()) + cluster;
+    }
+    let region = format!(
+        "MSG_REGION\u{1}{}\u{2}TRACE_ON\u{1}true\u{2}",
+        config.region
+    )
+    .len();
+    let unique_key = if properties.contains_key("UNIQ_KEY") {
+        0
+    } else {
+        66
+    };
+    sent.len() + cluster + 1 + region + unique_key
+}
+
+// Java: TransactionalMessageBridge#parseHalfMessageInner.
+fn make_half(message: &mut Incoming) {
+    let topic = std::mem::replace(&mut message.topic, HALF_TOPIC.to_owned());
+    message.properties.insert("REAL_TOPIC".into(), topic);
+    message
+        .properties
+        .insert("REAL_QID".into(), message.queue_id.to_string());
+    message.queue_id = 0;
+    message.sys_flag &= !TRANSACTION_MASK;
+}
+
+// Java: EndTransactionProcessor#endMessageTransaction.
+fn restore_half(half: &Stored, context: &Context<'_>) -> Incoming {
+    let mut properties = half.properties.clone();
+    let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
+    let queue_id = properties
+        .remove("REAL_QID")
+        .and_then(|id| id.parse().ok())
+        .unwrap_or(0);
+    Incoming {
+        topic,
+        queue_id,
+        body: half.body.clone(),
+        properties,
+        sys_flag: half.sys_flag | TRANSACTION_COMMIT,
+        flag: half.flag,
+        born_timestamp_ms: half.born_timestamp_ms,
+        store_ns: context.now_ns,
+        group: half.group.clone(),
+        connection: context.connection,
+    }
+}
+
+// Java: PermName#perm2String.
+fn perm_text(perm: i32) -> String {
+    [(4, 'R'), (2, 'W'), (1, 'X')]
+        .iter()
+        .map(|(bit, letter)| if perm & bit != 0 { *letter } else { '-' })
+        .collect()
+}
+
+/// The body of a transaction check: the prepared message with its real topic and queue.
+// Java: AbstractTransactionalMessageCheckListener#sendCheckMessage.
+pub(super) fn check_request(config: &ClusterConfig, address: SocketAddr, half: &Stored) -> Command {
+    let id = half.unique_key.clone().unwrap_or_default();
+    let mut properties = half.properties.clone();
+    let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
+    let queue_id = properties
+        .remove("REAL_QID")
+        .and_then(|id| id.parse().ok())
+        .unwrap_or(0);
+    let message = crate::wire::LogMessage {
+        topic,
+        queue_id,
+        flag: half.flag,
+        queue_offset: half.queue_offset as i64,
+        commit_log_offset: half.commit_log_offset as i64,
+        sys_flag: half.sys_flag,
+        born_timestamp_ms: half.born_timestamp_ms,
+        born_host: SocketAddr::from(([127, 0, 0, 1], 1)),
+        store_timestamp_ms: wall_ms(config, half.store_ns),
+        store_host: address,
+        body: half.body.clone(),
+        properties: format_properties(&properties),
+    };
+    let mut command = server_request(config, request::CHECK_TRANSACTION_STATE)
+        // The half topic: the field is filled before the real topic is restored.
+        .field("topic", HALF_TOPIC)
+        .field("tranStateTableOffset", half.queue_offset.to_string())
+        .field("commitLogOffset", half.commit_log_offset.to_string())
+        .field("msgId", id.clone())
+        .field("transactionId", id)
+        .field(
+            "offsetMsgId",
+            offset_message_id(address, half.commit_log_offset),
+        )
+        .field("bname", half.broker.clone())
+        .with_body(message.encode());
+    command.flag = crate::wire::FLAG_ONEWAY;
+    command
+}

@@ -1,0 +1,227 @@
+//! What a cluster is made of.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::wire::Encoding;
+
+/// The template topic of auto-creation.
+// Java: TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC.
+pub const AUTO_CREATE_TOPIC: &str = "TBW102";
+
+/// Where prepared messages wait for their commit.
+// Java: TopicValidator.RMQ_SYS_TRANS_HALF_TOPIC.
+pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+
+/// Which servers the cluster imitates where releases differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServerVersion {
+    /// 4.9.7: mirrors the request's encoding, no `transactionId` in receipts, illegal arguments
+    /// are code 1, an empty body is stored, name servers ignore requests they do not know.
+    V4_9,
+    /// 5.1.4: answers in JSON, illegal arguments are code 1.
+    V5_1,
+    /// 5.5.0: answers in JSON, illegal arguments are code 29.
+    V5_5,
+}
+
+impl ServerVersion {
+    /// The ordinal that servers of this version send.
+    // Java: MQVersion.
+    pub fn ordinal(self) -> i32 {
+        match self {
+            Self::V4_9 => 407,
+            Self::V5_1 => 441,
+            Self::V5_5 => 513,
+        }
+    }
+}
+
+/// In which encoding servers answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReplyEncoding {
+    /// Always in this one.
+    Always(Encoding),
+    /// In that of the request.
+    Mirror,
+}
+
+/// The queues of one topic on one broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// Queues to read from.
+    pub read_queues: i64,
+    /// Queues to write to.
+    pub write_queues: i64,
+    /// Bit 2 read, bit 1 write, bit 0 inherit.
+    pub perm: i32,
+}
+
+impl TopicConfig {
+    /// This many queues, readable and writable.
+    pub fn new(queues: i64) -> Self {
+        Self {
+            read_queues: queues,
+            write_queues: queues,
+            perm: 6,
+        }
+    }
+}
+
+/// What a [`Cluster`](super::Cluster) consists of; one name server and one broker by default.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    pub(crate) name_servers: usize,
+    pub(crate) brokers: usize,
+    pub(crate) topics: BTreeMap<String, TopicConfig>,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) version: ServerVersion,
+    pub(crate) reply_encoding: Option<ReplyEncoding>,
+    pub(crate) cluster_name: String,
+    pub(crate) region: String,
+    pub(crate) wall_start_ms: i64,
+    pub(crate) record_frames: bool,
+    pub(crate) body_bytes_max: usize,
+}
+
+impl ClusterConfig {
+    /// One name server and one broker of version 5.5 that creates topics by itself.
+    pub fn new() -> Self {
+        Self {
+            name_servers: 1,
+            brokers: 1,
+            topics: BTreeMap::new(),
+            auto_create_topics: true,
+            version: ServerVersion::V5_5,
+            reply_encoding: None,
+            cluster_name: "DefaultCluster".to_owned(),
+            region: "DefaultRegion".to_owned(),
+            wall_start_ms: 1_700_000_000_000,
+            record_frames: true,
+            body_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+
+    /// How many name servers.
+    #[must_use]
+    pub fn name_servers(mut self, count: usize) -> Self {
+        self.name_servers = count;
+        self
+    }
+
+    /// How many brokers, named `broker-a`, `broker-b` and so on.
+    #[must_use]
+    pub fn brokers(mut self, count: usize) -> Self {
+        self.brokers = count;
+        self
+    }
+
+    /// A topic with this many queues on every broker.
+    #[must_use]
+    pub fn topic(self, name: impl Into<String>, queues: i64) -> Self {
+        self.topic_with(name, TopicConfig::new(queues))
+    }
+
+    /// A topic on every broker.
+    #[must_use]
+    pub fn topic_with(mut self, name: impl Into<String>, config: TopicConfig) -> Self {
+        self.topics.insert(name.into(), config);
+        self
+    }
+
+    /// Whether brokers create unknown topics at the first send (and the route of `TBW102` exists).
+    #[must_use]
+    pub fn auto_create_topics(mut self, on: bool) -> Self {
+        self.auto_create_topics = on;
+        self
+    }
+
+    /// Which servers to imitate.
+    #[must_use]
+    pub fn version(mut self, version: ServerVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// In which encoding servers answer; by default as real servers of the version do.
+    #[must_use]
+    pub fn reply_encoding(mut self, encoding: ReplyEncoding) -> Self {
+        self.reply_encoding = Some(encoding);
+        self
+    }
+
+    /// The wall clock, Unix milliseconds, at time 0 of the cluster.
+    #[must_use]
+    pub fn wall_start_ms(mut self, ms: i64) -> Self {
+        self.wall_start_ms = ms;
+        self
+    }
+
+    /// Whether every received frame is logged; on by default, off for long loads.
+    #[must_use]
+    pub fn record_frames(mut self, on: bool) -> Self {
+        self.record_frames = on;
+        self
+    }
+
+    /// The largest body brokers take; 4 MiB by default.
+    #[must_use]
+    pub fn body_bytes_max(mut self, bytes: usize) -> Self {
+        self.body_bytes_max = bytes;
+        self
+    }
+
+    pub(crate) fn encoding_for(&self, request: Encoding) -> Encoding {
+        let default = match self.version {
+            // 4.9 mirrors, 5.x answers in its own encoding (both measured).
+            ServerVersion::V4_9 => ReplyEncoding::Mirror,
+            _ => ReplyEncoding::Always(Encoding::Json),
+        };
+        match self.reply_encoding.unwrap_or(default) {
+            ReplyEncoding::Always(encoding) => encoding,
+            ReplyEncoding::Mirror => request,
+        }
+    }
+
+    /// The topics of a fresh broker.
+    pub(super) fn broker_topics(&self) -> BTreeMap<String, TopicConfig> {
+        let mut topics = self.topics.clone();
+        topics
+            .entry("SELF_TEST_TOPIC".into())
+            .or_insert(TopicConfig::new(1));
+        topics
+            .entry(format!("{}_REPLY_TOPIC", self.cluster_name))
+            .or_insert(TopicConfig::new(1));
+        if self.auto_create_topics {
+            // The inherit bit lets topics be made after it.
+            let template = TopicConfig {
+                perm: 7,
+                ..TopicConfig::new(4)
+            };
+            topics.entry(AUTO_CREATE_TOPIC.into()).or_insert(template);
+        }
+        topics
+    }
+
+    pub(super) fn broker_name(index: usize) -> String {
+        match u8::try_from(index) {
+            Ok(index) if index < 26 => format!("broker-{}", char::from(b'a' + index)),
+            _ => format!("broker-{index}"),
+        }
+    }
+
+    pub(super) fn default_address(node: super::Node) -> SocketAddr {
+        let (network, index, port) = match node {
+            super::Node::NameServer(index) => (1, index, 9876),
+            super::Node::Broker(index) => (0, index, 10911),
+        };
+        let ip = Ipv4Addr::new(10, network, (index / 250) as u8, (index % 250) as u8 + 1);
+        SocketAddr::from((ip, port))
+    }
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}

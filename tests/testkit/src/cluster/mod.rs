@@ -1,0 +1,598 @@
+//! Name servers and brokers in memory, as one state machine without sockets, threads or a clock.
+//!
+//! Bytes and times go in, [`Action`]s come out. The host (a simulated network, or
+//! [`LoopbackCluster`](crate::LoopbackCluster)) names the connections and moves the bytes. The
+//! same object is the script of a test and its witness: it can be told to lie, and asked what it
+//! stored and saw.
+//!
+//! # Examples
+//!
+//! ```
+//! use rocketmq_testkit::cluster::{ActionKind, Cluster, ClusterConfig, ConnectionId, Node};
+//! use rocketmq_testkit::wire::Command;
+//!
+//! let mut cluster = Cluster::new(ClusterConfig::new().topic("Orders", 4));
+//! let (node, connection) = (Node::NameServer(0), ConnectionId(1));
+//! cluster.handle_connected(0, node, connection);
+//! let query = Command::request(105, 7).field("topic", "Orders");
+//! cluster.handle_bytes(0, node, connection, &query.encode());
+//! let action = cluster.poll_action().expect("name servers answer");
+//! let ActionKind::Write(frame) = action.kind else { panic!("an answer is bytes") };
+//! let answer = Command::decode(&frame)?;
+//! assert_eq!((answer.code, answer.opaque), (0, 7));
+//! # Ok::<(), rocketmq_testkit::wire::WireError>(())
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::wire::{BrokerData, Command, Heartbeat, QueueData, TopicRoute, split_frame};
+
+mod broker;
+mod config;
+mod control;
+mod name_server;
+mod script;
+mod store;
+
+pub use config::{
+    AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ReplyEncoding, ServerVersion, TopicConfig,
+};
+pub use name_server::RouteOverride;
+pub use script::{Fault, Rule};
+pub use store::Stored;
+
+use broker::{Broker, Context, Reply};
+use name_server::NameServer;
+use script::{Effect, Ending, Script};
+
+/// One server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Node {
+    /// The name server with this index.
+    NameServer(usize),
+    /// The broker with this index; 0 is `broker-a`.
+    Broker(usize),
+}
+
+/// A connection, named by the host; never used again after it closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Something the host has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Not before this time. Actions of one connection that are due are done in the order in
+    /// which they were polled; later ones overtake an earlier one that is not due yet.
+    pub at_ns: u64,
+    /// Which server does it. While that server is [stalled](Process::Stalled), it waits.
+    pub node: Node,
+    /// On which connection; ignored if that is gone.
+    pub connection: ConnectionId,
+    /// What.
+    pub kind: ActionKind,
+}
+
+/// What to do with a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Send these bytes to the client.
+    Write(Vec<u8>),
+    /// Close in order.
+    Close,
+    /// Reset: the client gets an error, and may lose bytes in flight.
+    Reset,
+}
+
+/// What a server's process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Process {
+    /// It works.
+    Running,
+    /// It stands still, as after SIGSTOP: connections open, bytes pile up, nothing is answered.
+    Stalled,
+    /// There is no process: connections are refused.
+    Dead,
+}
+
+/// What happens to new connections of a server that is not dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Listener {
+    /// They are accepted.
+    Open,
+    /// They are refused.
+    Refusing,
+    /// Nobody answers: the client waits until it gives up.
+    BlackHole,
+    /// They are accepted, but never read from or written to.
+    Mute,
+}
+
+/// Process and listener of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeState {
+    /// The process.
+    pub process: Process,
+    /// New connections.
+    pub listener: Listener,
+}
+
+/// A frame that a server received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameRecord {
+    /// When it was complete.
+    pub at_ns: u64,
+    /// Which server.
+    pub node: Node,
+    /// Over which connection.
+    pub connection: ConnectionId,
+    /// Code of the request, or of an answer to a request of the server.
+    pub code: i32,
+    /// Response and oneway bits.
+    pub flag: i32,
+    /// Request id.
+    pub opaque: i32,
+    /// Text.
+    pub remark: Option<String>,
+    /// Fields.
+    pub ext: BTreeMap<String, String>,
+    /// Length of the body.
+    pub body_bytes: usize,
+}
+
+/// A heartbeat that a broker received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatRecord {
+    /// When.
+    pub at_ns: u64,
+    /// Over which connection.
+    pub connection: ConnectionId,
+    /// Client and groups.
+    pub heartbeat: Heartbeat,
+}
+
+/// A request to unregister that a broker received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnregisterRecord {
+    /// When.
+    pub at_ns: u64,
+    /// Over which connection.
+    pub connection: ConnectionId,
+    /// The client.
+    pub client_id: String,
+    /// The producer group that leaves.
+    pub producer_group: Option<String>,
+    /// The consumer group that leaves.
+    pub consumer_group: Option<String>,
+}
+
+/// All servers and the truth they share.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    config: ClusterConfig,
+    now_ns: u64,
+    name_servers: Vec<NameServer>,
+    brokers: Vec<Broker>,
+    states: BTreeMap<Node, NodeState>,
+    addresses: BTreeMap<Node, SocketAddr>,
+    scripts: BTreeMap<Node, Script>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    actions: VecDeque<Action>,
+    frames: Vec<FrameRecord>,
+    /// Answers held until another client answered: by the connection and id of that request.
+    held_answers: BTreeMap<(ConnectionId, i32), HeldAnswer>,
+    next_opaque: i32,
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    node: Node,
+    mute: bool,
+    buffer: Vec<u8>,
+    /// The verdict on the request at the front of the buffer, once its header was readable.
+    decided: Option<Option<Fault>>,
+}
+
+#[derive(Clone, Debug)]
+struct HeldAnswer {
+    node: Node,
+    connection: ConnectionId,
+    answer: Command,
+}
+
+impl Cluster {
+    /// Servers that all run; broker `n` has the address `10.0.0.n+1:10911` until the host sets
+    /// another.
+    pub fn new(config: ClusterConfig) -> Self {
+        let brokers: Vec<_> = (0..config.brokers)
+            .map(|index| Broker::new(ClusterConfig::broker_name(index), &config))
+            .collect();
+        let name_servers = vec![NameServer::default(); config.name_servers];
+        let nodes: Vec<_> = (0..config.name_servers)
+            .map(Node::NameServer)
+            .chain((0..config.brokers).map(Node::Broker))
+            .collect();
+        let running = NodeState {
+            process: Process::Running,
+            listener: Listener::Open,
+        };
+        Self {
+            config,
+            now_ns: 0,
+            name_servers,
+            brokers,
+            states: nodes.iter().map(|node| (*node, running)).collect(),
+            addresses: nodes
+                .iter()
+                .map(|node| (*node, ClusterConfig::default_address(*node)))
+                .collect(),
+            scripts: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            actions: VecDeque::new(),
+            frames: Vec::new(),
+            held_answers: BTreeMap::new(),
+            next_opaque: 0,
+        }
+    }
+
+    /// A client connected. The host has asked [`node_state`](Self::node_state) whether it can; on
+    /// a dead or refusing server the connection is reset.
+    pub fn handle_connected(&mut self, now_ns: u64, node: Node, connection: ConnectionId) {
+        self.set_now(now_ns);
+        let state = self.node_state(node);
+        if state.process == Process::Dead || state.listener == Listener::Refusing {
+            self.push_action(0, node, connection, ActionKind::Reset);
+            return;
+        }
+        let mute = state.listener == Listener::Mute;
+        let fresh = Connection {
+            node,
+            mute,
+            buffer: Vec::new(),
+            decided: None,
+        };
+        self.connections.insert(connection, fresh);
+    }
+
+    /// Bytes of a client arrived.
+    pub fn handle_bytes(
+        &mut self,
+        now_ns: u64,
+        node: Node,
+        connection: ConnectionId,
+        bytes: &[u8],
+    ) {
+        self.set_now(now_ns);
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        state.buffer.extend_from_slice(bytes);
+        self.work_off(node, connection);
+    }
+
+    /// A client's connection ended, whoever ended it.
+    pub fn handle_closed(&mut self, now_ns: u64, connection: ConnectionId) {
+        self.set_now(now_ns);
+        self.forget(connection);
+    }
+
+    /// The next thing the host has to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Handles the whole frames in a connection's buffer.
+    fn work_off(&mut self, node: Node, connection: ConnectionId) {
+        if self.node_state(node).process != Process::Running {
+            return;
+        }
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        if state.mute {
+            return;
+        }
+        let buffer = std::mem::take(&mut state.buffer);
+        let mut rest = buffer.as_slice();
+        // A fault may end the connection in between; what follows is then not read any more.
+        while self.connections.contains_key(&connection) {
+            match split_frame(rest) {
+                Ok(Some(length)) => {
+                    let (frame, behind) = rest.split_at(length);
+                    rest = behind;
+                    self.handle_frame(node, connection, frame);
+                }
+                Ok(None) => {
+                    self.peek(node, connection, rest);
+                    break;
+                }
+                Err(_) => self.end(0, node, connection, Ending::Close),
+            }
+        }
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.buffer = rest.to_vec();
+        }
+    }
+
+    /// Looks at an incomplete request: a script may end the connection in the middle of it.
+    fn peek(&mut self, node: Node, connection: ConnectionId, part: &[u8]) {
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        let script = self.scripts.entry(node).or_default();
+        if state.decided.is_none() && !part.is_empty() {
+            // Errors are judged when the frame is complete, as Java does.
+            if let Ok(command) = Command::decode_prefix(part) {
+                let request = !command.is_response();
+                state.decided = Some(if request {
+                    script.decide(&command)
+                } else {
+                    None
+                });
+            } else if let Some(fault) = script.decide_blind(part.len()) {
+                state.decided = Some(Some(fault));
+            }
+        }
+        if let Some(Some(Fault {
+            effect: Effect::CutRequest(bytes),
+            ..
+        })) = &state.decided
+            && part.len() >= *bytes
+        {
+            self.end(0, node, connection, Ending::Reset);
+        }
+    }
+
+    fn handle_frame(&mut self, node: Node, connection: ConnectionId, frame: &[u8]) {
+        let Ok(command) = Command::decode(frame) else {
+            self.end(0, node, connection, Ending::Close);
+            return;
+        };
+        if self.config.record_frames {
+            self.frames.push(FrameRecord {
+                at_ns: self.now_ns,
+                node,
+                connection,
+                code: command.code,
+                flag: command.flag,
+                opaque: command.opaque,
+                remark: command.remark.clone(),
+                ext: command.ext.clone(),
+                body_bytes: command.body.len(),
+            });
+        }
+        if command.is_response() {
+            self.handle_client_answer(connection, &command);
+            return;
+        }
+        let decided = match self.connections.get_mut(&connection) {
+            Some(state) => state.decided.take(),
+            None => return,
+        };
+        let fault = decided
+            .unwrap_or_else(|| {
+                self.scripts
+                    .get_mut(&node)
+                    .and_then(|it| it.decide(&command))
+            })
+            .unwrap_or_default();
+        if matches!(fault.effect, Effect::CutRequest(_)) {
+            self.end(0, node, connection, Ending::Reset);
+            return;
+        }
+        let reply = if fault.processes() {
+            self.process(node, connection, &command)
+        } else {
+            Reply::Nothing
+        };
+        self.deliver(node, connection, &command, reply, &fault);
+    }
+
+    fn process(&mut self, node: Node, connection: ConnectionId, command: &Command) -> Reply {
+        let address = self.address(node);
+        match node {
+            Node::Broker(index) => {
+                let Some(broker) = self.brokers.get_mut(index) else {
+                    return Reply::Nothing;
+                };
+                let context = Context {
+                    config: &self.config,
+                    now_ns: self.now_ns,
+                    connection,
+                    address,
+                };
+                broker.process(&context, command)
+            }
+            Node::NameServer(index) => {
+                let brokers = self.broker_data();
+                let known = &self.brokers;
+                let routes = |topic: &str| announced_route(known, &brokers, topic);
+                let Some(server) = self.name_servers.get_mut(index) else {
+                    return Reply::Nothing;
+                };
+                server.process(&self.config, &routes, &brokers, command)
+            }
+        }
+    }
+
+    /// Turns what came of a request into actions, bent by the fault.
+    fn deliver(
+        &mut self,
+        node: Node,
+        connection: ConnectionId,
+        command: &Command,
+        reply: Reply,
+        fault: &Fault,
+    ) {
+        let answer = match reply {
+            Reply::Answer(answer) => Some(answer),
+            Reply::Nothing => None,
+            Reply::CloseConnection => {
+                self.end(0, node, connection, Ending::Close);
+                return;
+            }
+            Reply::Push { to, push, answer } => {
+                if let Some(opaque) = self.send_request(node, to, push) {
+                    let held = HeldAnswer {
+                        node,
+                        connection,
+                        answer,
+                    };
+                    self.held_answers.insert((to, opaque), held);
+                }
+                None
+            }
+        };
+        let bytes = match self.bend(command, answer, fault) {
+            Some(answer) if !command.is_oneway() || fault.even_oneway => Some(answer.encode()),
+            _ => None,
+        };
+        let bytes = match &fault.effect {
+            Effect::Bytes { bytes, .. } => Some(bytes.clone()),
+            _ => bytes,
+        };
+        if let Some(mut bytes) = bytes {
+            bytes.truncate(fault.cut_answer.unwrap_or(bytes.len()));
+            for _ in 0..=fault.copies_more {
+                self.push_action(
+                    fault.delay_ns,
+                    node,
+                    connection,
+                    ActionKind::Write(bytes.clone()),
+                );
+            }
+        }
+        if let Some(ending) = fault.ending {
+            self.end(fault.delay_ns, node, connection, ending);
+        }
+    }
+
+    /// The answer as the fault wants it.
+    fn bend(&self, command: &Command, answer: Option<Command>, fault: &Fault) -> Option<Command> {
+        let refusal = |code: &i32, remark: &Option<String>| {
+            broker::respond(&self.config, command, (*code, remark.clone()))
+        };
+        let mut answer = match &fault.effect {
+            Effect::Process => answer?,
+            Effect::Instead(code, remark) | Effect::After(code, remark) => refusal(code, remark),
+            Effect::Weak(code) => {
+                let mut answer = answer?;
+                // A refusal stays what it is.
+                answer.code = if answer.code == 0 { *code } else { answer.code };
+                answer
+            }
+            Effect::Ignore | Effect::Swallow | Effect::Bytes { .. } | Effect::CutRequest(_) => {
+                return None;
+            }
+        };
+        if fault.clear_fields {
+            answer.ext.clear();
+        }
+        for (name, value) in &fault.fields {
+            match value {
+                Some(value) => answer.ext.insert(name.clone(), value.clone()),
+                None => answer.ext.remove(name),
+            };
+        }
+        if let Some(body) = &fault.body {
+            answer.body.clone_from(body);
+        }
+        answer.opaque = fault.opaque.unwrap_or(answer.opaque);
+        Some(answer)
+    }
+
+    /// A client answered a request of a broker; an unmatched answer is ignored (measured).
+    fn handle_client_answer(&mut self, connection: ConnectionId, command: &Command) {
+        let Some(held) = self.held_answers.remove(&(connection, command.opaque)) else {
+            return;
+        };
+        let mut answer = held.answer;
+        if command.code != 0 {
+            answer.code = crate::wire::response_code::SYSTEM_ERROR;
+            answer.remark = Some("push reply message to client failed".into());
+        }
+        self.push_action(
+            0,
+            held.node,
+            held.connection,
+            ActionKind::Write(answer.encode()),
+        );
+    }
+
+    fn end(&mut self, delay_ns: u64, node: Node, connection: ConnectionId, ending: Ending) {
+        let kind = match ending {
+            Ending::Close => ActionKind::Close,
+            Ending::Reset => ActionKind::Reset,
+        };
+        self.push_action(delay_ns, node, connection, kind);
+        self.forget(connection);
+    }
+
+    fn forget(&mut self, connection: ConnectionId) {
+        if let Some(Connection {
+            node: Node::Broker(index),
+            ..
+        }) = self.connections.remove(&connection)
+            && let Some(broker) = self.brokers.get_mut(index)
+        {
+            broker.connection_closed(connection);
+        }
+    }
+
+    fn push_action(
+        &mut self,
+        delay_ns: u64,
+        node: Node,
+        connection: ConnectionId,
+        kind: ActionKind,
+    ) {
+        let at_ns = self.now_ns.saturating_add(delay_ns);
+        self.actions.push_back(Action {
+            at_ns,
+            node,
+            connection,
+            kind,
+        });
+    }
+
+    /// What brokers tell name servers about themselves.
+    fn broker_data(&self) -> Vec<BrokerData> {
+        let registered = self
+            .brokers
+            .iter()
+            .enumerate()
+            .filter(|(_, broker)| broker.registered);
+        registered
+            .map(|(index, broker)| BrokerData {
+                cluster: self.config.cluster_name.clone(),
+                broker_name: broker.name.clone(),
+                addresses: broker.announced.clone().unwrap_or_else(|| {
+                    BTreeMap::from([(0, self.address(Node::Broker(index)).to_string())])
+                }),
+            })
+            .collect()
+    }
+}
+
+/// The route of a topic as the brokers announce it.
+// Java: RouteInfoManager#pickupTopicRouteData.
+fn announced_route(brokers: &[Broker], data: &[BrokerData], topic: &str) -> Option<TopicRoute> {
+    let mut route = TopicRoute::default();
+    for broker in brokers.iter().filter(|broker| broker.registered) {
+        let Some(queues) = broker.topics.get(topic) else {
+            continue;
+        };
+        route.queues.push(QueueData {
+            broker_name: broker.name.clone(),
+            read_queues: queues.read_queues,
+            write_queues: queues.write_queues,
+            perm: queues.perm,
+        });
+        route.brokers.extend(
+            data.iter()
+                .filter(|data| data.broker_name == broker.name)
+                .cloned(),
+        );
+    }
+    (!route.queues.is_empty()).then_some(route)
+}
