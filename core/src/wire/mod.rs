@@ -1,1 +1,45 @@
-//! The wire format.
+//! The wire format: frames, headers, the bodies that a producer meets, and message identifiers.
+//!
+//! Decoding borrows from the received bytes and is safe on any input. Encoding appends to a
+//! caller's buffer and leaves it as it was when it refuses.
+
+mod batch;
+mod binary;
+mod codes;
+mod command;
+mod encode;
+mod error;
+mod frame;
+mod identifier;
+mod json;
+mod loose_json;
+mod properties;
+mod route;
+mod send_header;
+mod send_response;
+mod text;
+mod unique_key;
+
+pub use batch::{BATCH_ENTRY_OVERHEAD, BatchError, encode_batch_entry};
+pub use codes::{RequestCode, ResponseCode, SendStatus, send_request_code};
+pub use command::{
+    Command, ExtFields, ExtFieldsIter, FLAG_ONEWAY, FLAG_RESPONSE, LANGUAGE_UNKNOWN,
+};
+pub use encode::{
+    CLIENT_LANGUAGE, CLIENT_VERSION, EncodeError, RequestHead, encode_heartbeat, encode_request,
+    encode_response, encode_route_query, encode_unregister,
+};
+pub use error::{DecodeError, DecodeErrorKind, PeerHint};
+pub use frame::{Encoding, Frame, HEADER_WORD, LENGTH_PREFIX, split_frame};
+pub use identifier::{OffsetMessageId, OffsetMessageIdError};
+pub use properties::{
+    Properties, PropertyError, RESERVED_PROPERTIES, is_reserved, properties, property,
+    push_property,
+};
+pub use route::{
+    ADDRESSES_PER_BROKER_MAX, BrokerData, QueueData, RouteError, TopicQueueMapping, TopicRoute,
+    decode_route,
+};
+pub use send_header::{SendHeader, encode_send};
+pub use send_response::SendResponse;
+pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};

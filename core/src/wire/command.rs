@@ -1,0 +1,312 @@
+//! The header of a frame: what is asked or answered, and its extension fields.
+
+use alloc::borrow::Cow;
+use core::fmt;
+
+use super::error::{DecodeError, DecodeErrorKind};
+use super::frame::Encoding;
+use super::json::{Scanner, Source, Text, Value};
+use super::{binary, text};
+use crate::limits::EXT_FIELDS_MAX;
+
+/// Set in the flag of responses.
+// Java: RemotingCommand#RPC_TYPE
+pub const FLAG_RESPONSE: i32 = 1;
+
+/// Set in the flag of requests that want no response.
+// Java: RemotingCommand#RPC_ONEWAY
+pub const FLAG_ONEWAY: i32 = 1 << 1;
+
+/// [`Command::language`] of a peer whose language is not known.
+pub const LANGUAGE_UNKNOWN: u8 = 255;
+
+/// Languages by their code.
+// Java: LanguageCode
+const LANGUAGES: [&str; 14] = [
+    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP",
+    "OMS", "RUST", "NODE_JS",
+];
+
+/// A decoded header, borrowed from the received frame.
+#[derive(Debug, Clone)]
+pub struct Command<'a> {
+    /// A request code or a response code, see [`is_response`](Self::is_response).
+    pub code: i32,
+    /// The peer's language; 255 when unknown.
+    // Java: LanguageCode
+    pub language: u8,
+    /// The peer's version.
+    // Java: MQVersion.Version
+    pub version: i32,
+    /// The number of the request; an answer has that of its request. 0 when absent.
+    pub opaque: i32,
+    /// Bit 0: response; bit 1: no answer wanted. Others are not known and kept.
+    pub flag: i32,
+    /// Text for people, mostly of an error.
+    pub remark: Option<Cow<'a, str>>,
+    /// The fields that depend on the code.
+    pub ext_fields: ExtFields<'a>,
+}
+
+impl<'a> Command<'a> {
+    /// Reads and checks a whole header, so that nothing read from it later can fail.
+    ///
+    /// Unknown keys, languages, versions and flag bits are accepted, text that is not UTF-8 is
+    /// read with U+FFFD in its place, and of keys that stand twice the last one counts. JSON keys
+    /// may come in any order. Nothing is allocated but what an escaped or replaced remark needs.
+    ///
+    /// # Errors
+    ///
+    /// The header is malformed or beyond a bound of [`limits`](crate::limits); its frame and its
+    /// connection are of no use.
+    // Java: RemotingCommand#headerDecode
+    #[inline]
+    pub fn decode(encoding: Encoding, header: &'a [u8]) -> Result<Self, DecodeError> {
+        match encoding {
+            Encoding::Json => decode_json(header),
+            Encoding::Binary => binary::decode(header),
+        }
+    }
+
+    /// Whether this answers a request of ours; otherwise it is a request of the peer.
+    // Java: RemotingCommand#isResponseType
+    #[inline]
+    pub const fn is_response(&self) -> bool {
+        self.flag & FLAG_RESPONSE != 0
+    }
+
+    /// Whether a request wants no answer.
+    // Java: RemotingCommand#isOnewayRPC
+    #[inline]
+    pub const fn is_oneway(&self) -> bool {
+        self.flag & FLAG_ONEWAY != 0
+    }
+}
+
+// Java: RemotingSerializable#decode of a RemotingCommand
+fn decode_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
+    let source = Source::new(header);
+    let mut scanner = Scanner::new(source);
+    let mut command = Command {
+        code: 0,
+        language: 0,
+        version: 0,
+        opaque: 0,
+        flag: 0,
+        remark: None,
+        ext_fields: ExtFields::default(),
+    };
+    scanner.expect(b'{')?;
+    let mut first = true;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        match key.unescaped_bytes() {
+            Some(name) => read_field(&mut scanner, &mut command, name)?,
+            None => read_field(&mut scanner, &mut command, key.decode().as_bytes())?,
+        }
+    }
+    if scanner.token().is_some() {
+        return scanner.error(DecodeErrorKind::LeftoverBytes);
+    }
+    Ok(command)
+}
+
+#[inline]
+fn read_field<'a>(
+    scanner: &mut Scanner<'a>,
+    command: &mut Command<'a>,
+    name: &[u8],
+) -> Result<(), DecodeError> {
+    match name {
+        b"code" => command.code = scanner.integer()?,
+        b"flag" => command.flag = scanner.integer()?,
+        b"opaque" => command.opaque = scanner.integer()?,
+        b"version" => command.version = scanner.integer()?,
+        b"language" => command.language = language(scanner.value(1)?),
+        b"remark" => {
+            command.remark = match scanner.value(1)? {
+                Value::Null => None,
+                Value::String(text) | Value::Other(text) => Some(text.decode()),
+            }
+        }
+        b"extFields" => command.ext_fields = read_ext_fields(scanner)?,
+        _ => {
+            scanner.value(1)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the whole map now; it is read again, without a way to fail, when fields are asked for.
+#[inline]
+fn read_ext_fields<'a>(scanner: &mut Scanner<'a>) -> Result<ExtFields<'a>, DecodeError> {
+    if scanner.token() == Some(b'n') {
+        scanner.value(1)?;
+        return Ok(ExtFields::default());
+    }
+    let start = scanner.position();
+    scanner.expect(b'{')?;
+    let mut first = true;
+    let mut count = 0_usize;
+    while scanner.next_key(&mut first)?.is_some() {
+        count = count.saturating_add(1);
+        if count > EXT_FIELDS_MAX {
+            return scanner.error(DecodeErrorKind::TooManyExtFields);
+        }
+        scanner.value(2)?;
+    }
+    Ok(ExtFields(Fields::Json(scanner.since(start))))
+}
+
+/// A language by its name or its number.
+fn language(value: Value<'_>) -> u8 {
+    match value {
+        Value::Null => LANGUAGE_UNKNOWN,
+        Value::String(name) => match name.unescaped_bytes() {
+            // Both are what answers carry, nearly always.
+            Some(b"JAVA") => 0,
+            _ => {
+                let known = LANGUAGES.iter().position(|language| name.is(language));
+                known
+                    .and_then(|code| u8::try_from(code).ok())
+                    .unwrap_or(LANGUAGE_UNKNOWN)
+            }
+        },
+        Value::Other(number) => number
+            .unescaped_bytes()
+            .and_then(text::parse_decimal)
+            .and_then(|code| u8::try_from(code).ok())
+            .map_or(LANGUAGE_UNKNOWN, known_language),
+    }
+}
+
+/// A language code, or [`LANGUAGE_UNKNOWN`] for one that no release has.
+// Java: LanguageCode#valueOf
+#[inline]
+pub(super) const fn known_language(code: u8) -> u8 {
+    if (code as usize) < LANGUAGES.len() {
+        code
+    } else {
+        LANGUAGE_UNKNOWN
+    }
+}
+
+/// The extension fields of a header, read where they stand in the frame. Reading walks over all
+/// of them, so a reader of many fields should walk once with [`iter`](Self::iter).
+#[derive(Clone, Copy, Default)]
+pub struct ExtFields<'a>(Fields<'a>);
+
+/// Fields that were checked by `Command::decode`.
+#[derive(Clone, Copy, Default)]
+enum Fields<'a> {
+    #[default]
+    None,
+    /// The object with its braces.
+    Json(Source<'a>),
+    Binary(&'a [u8]),
+}
+
+impl<'a> ExtFields<'a> {
+    #[inline]
+    pub(super) const fn binary(pairs: &'a [u8]) -> Self {
+        Self(if pairs.is_empty() {
+            Fields::None
+        } else {
+            Fields::Binary(pairs)
+        })
+    }
+
+    /// All fields in the order of the frame. A key that stands twice comes twice; a null value
+    /// (or an empty one of a binary header, which means the same) is left out. JSON numbers and
+    /// booleans come as their text.
+    #[inline]
+    pub fn iter(&self) -> ExtFieldsIter<'a> {
+        ExtFieldsIter(self.raw())
+    }
+
+    /// The value of the last field called `name`; `None` when there is none or it is null.
+    // Java: HashMap#put keeps the last of equal keys
+    pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
+        let last = self.raw().filter(|(key, _)| key.is(name)).last();
+        last.and_then(|(_, value)| value).map(Text::decode)
+    }
+
+    /// Whether there is no field with a value.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// The fields as they stand in the frame, null values included.
+    #[inline]
+    pub(super) fn raw(&self) -> RawFields<'a> {
+        match self.0 {
+            Fields::None => RawFields::Binary(&[]),
+            Fields::Binary(pairs) => RawFields::Binary(pairs),
+            Fields::Json(source) => {
+                let mut scanner = Scanner::new(source);
+                scanner.take(b'{');
+                RawFields::Json {
+                    scanner,
+                    first: true,
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ExtFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> IntoIterator for &ExtFields<'a> {
+    type Item = (Cow<'a, str>, Cow<'a, str>);
+    type IntoIter = ExtFieldsIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The iterator of [`ExtFields::iter`].
+#[derive(Debug, Clone)]
+pub struct ExtFieldsIter<'a>(RawFields<'a>);
+
+impl<'a> Iterator for ExtFieldsIter<'a> {
+    type Item = (Cow<'a, str>, Cow<'a, str>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let (key, Some(value)) = self.0.next()? {
+                return Some((key.decode(), value.decode()));
+            }
+        }
+    }
+}
+
+/// Walks over fields without decoding them.
+#[derive(Debug, Clone)]
+pub(super) enum RawFields<'a> {
+    Json { scanner: Scanner<'a>, first: bool },
+    Binary(&'a [u8]),
+}
+
+impl<'a> Iterator for RawFields<'a> {
+    type Item = (Text<'a>, Option<Text<'a>>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Json { scanner, first } => {
+                let key = scanner.next_key(first).ok()??;
+                let value = match scanner.value(2).ok()? {
+                    Value::Null => None,
+                    Value::String(text) | Value::Other(text) => Some(text),
+                };
+                Some((key, value))
+            }
+            Self::Binary(pairs) => binary::next_pair(pairs),
+        }
+    }
+}

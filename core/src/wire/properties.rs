@@ -1,0 +1,242 @@
+//! The property string of a message: `name U+0001 value U+0002`, repeated, without any escaping.
+
+use alloc::string::String;
+use core::iter::FusedIterator;
+
+/// Stands between a property's name and its value.
+// Java: MessageDecoder#NAME_VALUE_SEPARATOR
+const NAME_VALUE_SEPARATOR: char = '\u{1}';
+
+/// Stands after a property.
+// Java: MessageDecoder#PROPERTY_SEPARATOR
+const PROPERTY_SEPARATOR: char = '\u{2}';
+
+/// Names of properties that the client itself reads or writes.
+pub mod property {
+    /// Declares one constant a line, each with its Java constant.
+    macro_rules! names {
+        ($($(#[doc = $doc:literal])+ $java:ident $name:ident = $text:literal;)+) => {
+            $(
+                $(#[doc = $doc])+
+                #[doc = concat!("\n\nJava: `MessageConst#", stringify!($java), "`.")]
+                pub const $name: &str = $text;
+            )+
+        };
+    }
+
+    names! {
+        /// Index keys with spaces between.
+        PROPERTY_KEYS KEYS = "KEYS";
+        /// The tag.
+        PROPERTY_TAGS TAGS = "TAGS";
+        /// `true` or `false`: wait until the message is flushed and copied.
+        PROPERTY_WAIT_STORE_MSG_OK WAIT = "WAIT";
+        /// The message's unique key.
+        PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX UNIQ_KEY = "UNIQ_KEY";
+        /// The delay level.
+        PROPERTY_DELAY_TIME_LEVEL DELAY = "DELAY";
+        /// `reply` for the reply to a request message.
+        PROPERTY_MESSAGE_TYPE MSG_TYPE = "MSG_TYPE";
+        /// `true` for half of a transaction.
+        PROPERTY_TRANSACTION_PREPARED TRAN_MSG = "TRAN_MSG";
+        /// The producer group of a half message.
+        PROPERTY_PRODUCER_GROUP PGROUP = "PGROUP";
+        /// Seconds before the first check of a transaction.
+        PROPERTY_CHECK_IMMUNITY_TIME_IN_SECONDS CHECK_IMMUNITY_TIME_IN_SECONDS =
+            "CHECK_IMMUNITY_TIME_IN_SECONDS";
+        /// How often a transaction was checked.
+        PROPERTY_TRANSACTION_CHECK_TIMES TRANSACTION_CHECK_TIMES = "TRANSACTION_CHECK_TIMES";
+        /// The transaction's id, set locally.
+        PROPERTY_TRANSACTION_ID TRANSACTION_ID = "__transactionId__";
+        /// The message's real topic while it waits.
+        PROPERTY_REAL_TOPIC REAL_TOPIC = "REAL_TOPIC";
+        /// The message's real queue while it waits.
+        PROPERTY_REAL_QUEUE_ID REAL_QID = "REAL_QID";
+        /// Pairs a reply with its request.
+        PROPERTY_CORRELATION_ID CORRELATION_ID = "CORRELATION_ID";
+        /// The client that gets the reply.
+        PROPERTY_MESSAGE_REPLY_TO_CLIENT REPLY_TO_CLIENT = "REPLY_TO_CLIENT";
+        /// How long the requester waits, in ms.
+        PROPERTY_MESSAGE_TTL TTL = "TTL";
+        /// When a reply arrived, in ms since 1970.
+        PROPERTY_REPLY_MESSAGE_ARRIVE_TIME ARRIVE_TIME = "ARRIVE_TIME";
+        /// When a broker pushed a reply, in ms since 1970.
+        PROPERTY_PUSH_REPLY_TIME PUSH_REPLY_TIME = "PUSH_REPLY_TIME";
+        /// The broker's cluster.
+        PROPERTY_CLUSTER CLUSTER = "CLUSTER";
+        /// The namespace.
+        PROPERTY_INSTANCE_ID INSTANCE_ID = "INSTANCE_ID";
+        /// Messages of equal keys stay in order.
+        PROPERTY_SHARDING_KEY SHARDING_KEY = "__SHARDINGKEY";
+        /// Seconds of delay.
+        PROPERTY_TIMER_DELAY_SEC TIMER_DELAY_SEC = "TIMER_DELAY_SEC";
+        /// Milliseconds of delay.
+        PROPERTY_TIMER_DELAY_MS TIMER_DELAY_MS = "TIMER_DELAY_MS";
+        /// When to deliver, in ms since 1970.
+        PROPERTY_TIMER_DELIVER_MS TIMER_DELIVER_MS = "TIMER_DELIVER_MS";
+        /// How often a message was consumed.
+        PROPERTY_RECONSUME_TIME RECONSUME_TIME = "RECONSUME_TIME";
+        /// How often a message may be consumed.
+        PROPERTY_MAX_RECONSUME_TIMES MAX_RECONSUME_TIMES = "MAX_RECONSUME_TIMES";
+        /// The broker's region.
+        PROPERTY_MSG_REGION MSG_REGION = "MSG_REGION";
+        /// Whether the broker wants traces.
+        PROPERTY_TRACE_SWITCH TRACE_ON = "TRACE_ON";
+    }
+}
+
+/// Names that an application may not set as properties of its own, sorted.
+// Java: MessageConst#STRING_HASH_SET
+pub const RESERVED_PROPERTIES: &[&str] = &[
+    "1ST_POP_TIME",
+    "ARRIVE_TIME",
+    "BORN_TIMESTAMP",
+    "BUYER_ID",
+    "CLUSTER",
+    "CONSUME_START_TIME",
+    "CORRECTION_FLAG",
+    "CORRELATION_ID",
+    "DELAY",
+    "DLQ_ORIGIN_MESSAGE_ID",
+    "DLQ_ORIGIN_TOPIC",
+    "DUP_INFO",
+    "EXTEND_UNIQ_INFO",
+    "INNER_MULTI_QUEUE_OFFSET",
+    "INSTANCE_ID",
+    "KEYS",
+    "MAX_OFFSET",
+    "MAX_RECONSUME_TIMES",
+    "MIN_OFFSET",
+    "MQ2_FLAG",
+    "MSG_REGION",
+    "MSG_TYPE",
+    "ORIGIN_MESSAGE_ID",
+    "PGROUP",
+    "POP_CK",
+    "POP_CK_OFFSET",
+    "PUSH_REPLY_TIME",
+    "REAL_QID",
+    "REAL_TOPIC",
+    "RECONSUME_TIME",
+    "REPLY_TO_CLIENT",
+    "RETRY_TOPIC",
+    "TAGS",
+    "TIMER_DELAY_LEVEL",
+    "TIMER_DELAY_MS",
+    "TIMER_DELAY_SEC",
+    "TIMER_DELIVER_MS",
+    "TIMER_DEL_UNIQKEY",
+    "TIMER_DEQUEUE_MS",
+    "TIMER_ENQUEUE_MS",
+    "TIMER_OUT_MS",
+    "TIMER_ROLL_TIMES",
+    "TRACE_ON",
+    "TRANSFER_FLAG",
+    "TRAN_MSG",
+    "TRAN_PREPARED_QUEUE_OFFSET",
+    "TTL",
+    "UNIQ_KEY",
+    "WAIT",
+    "__BORNHOST",
+    "__CRC32#",
+];
+
+/// Whether an application may not set this property itself.
+// Java: Message#putUserProperty
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED_PROPERTIES.binary_search(&name).is_ok()
+}
+
+/// Why a property cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PropertyError {
+    /// The name is empty or only white space.
+    #[error("the property's name is empty")]
+    NameEmpty,
+    /// The value is empty or only white space; an empty one would be lost.
+    #[error("the property's value is empty")]
+    ValueEmpty,
+    /// The name holds U+0001 or U+0002.
+    #[error("the property's name holds a separator, U+0001 or U+0002")]
+    SeparatorInName,
+    /// The value holds U+0001 or U+0002, with which it could forge other properties.
+    #[error("the property's value holds a separator, U+0001 or U+0002")]
+    SeparatorInValue,
+}
+
+/// Appends one property to a property string.
+///
+/// # Errors
+///
+/// The property would be lost, or would be read as something else; `out` is as it was.
+// Java: MessageDecoder#messageProperties2String, which does not check
+pub fn push_property(out: &mut String, name: &str, value: &str) -> Result<(), PropertyError> {
+    if name.trim().is_empty() {
+        return Err(PropertyError::NameEmpty);
+    }
+    if value.trim().is_empty() {
+        return Err(PropertyError::ValueEmpty);
+    }
+    let separator = |byte: u8| byte == 1 || byte == 2;
+    if name.bytes().any(separator) {
+        return Err(PropertyError::SeparatorInName);
+    }
+    if value.bytes().any(separator) {
+        return Err(PropertyError::SeparatorInValue);
+    }
+    out.reserve(name.len().saturating_add(value.len()).saturating_add(2));
+    out.push_str(name);
+    out.push(NAME_VALUE_SEPARATOR);
+    out.push_str(value);
+    out.push(PROPERTY_SEPARATOR);
+    Ok(())
+}
+
+/// The properties of a property string, in its order. Pieces without a separator, with an empty
+/// name or with an empty value are passed over; the last property need not be terminated.
+// Java: MessageDecoder#string2messageProperties
+pub const fn properties(text: &str) -> Properties<'_> {
+    Properties { rest: text }
+}
+
+/// The iterator of [`properties`].
+#[derive(Debug, Clone)]
+pub struct Properties<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Properties<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let (piece, rest) = self
+                .rest
+                .split_once(PROPERTY_SEPARATOR)
+                .unwrap_or((self.rest, ""));
+            self.rest = rest;
+            match piece.split_once(NAME_VALUE_SEPARATOR) {
+                Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                    return Some((name, value));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl FusedIterator for Properties<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_names_are_complete_and_sorted() {
+        assert_eq!(RESERVED_PROPERTIES.len(), 51);
+        assert!(RESERVED_PROPERTIES.is_sorted());
+        assert!(is_reserved(property::TRAN_MSG) && !is_reserved(property::SHARDING_KEY));
+    }
+}

@@ -1,0 +1,282 @@
+//! The header of a send, the request that a producer writes more often than any other.
+
+use alloc::vec::Vec;
+
+use super::codes::RequestCode;
+use super::encode::{
+    EncodeError, FIXED_ROOM, OpenFrame, OpenLength, RequestHead, Start, push_decimal,
+    push_long_text,
+};
+use super::frame::Encoding;
+use super::text::{Decimal, push_escaped};
+
+/// The fields of a send. Those that are empty strings are left out of the frame.
+// Java: SendMessageRequestHeader
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendHeader<'a> {
+    /// The producer's group.
+    pub producer_group: &'a str,
+    /// The topic, with the prefix of its namespace.
+    pub topic: &'a str,
+    /// The topic whose settings a topic made on the way takes over.
+    pub default_topic: &'a str,
+    /// How many queues a topic made on the way gets at most.
+    pub default_topic_queue_nums: i32,
+    /// The queue; a negative one lets the broker choose.
+    pub queue_id: i32,
+    /// Bits that say how the body is compressed and whether the message is half of a transaction.
+    pub sys_flag: i32,
+    /// When this attempt was made, in ms since 1970 in UTC.
+    pub born_timestamp_ms: i64,
+    /// A number of the application.
+    pub flag: i32,
+    /// All properties as one string, see [`push_property`](super::push_property).
+    pub properties: &'a str,
+    /// How often a message of a retry topic was consumed.
+    pub reconsume_times: i32,
+    /// Whether the client belongs to a unit of a deployment.
+    pub unit_mode: bool,
+    /// How often a message of a retry topic may be consumed; only sent for those.
+    pub max_reconsume_times: Option<i32>,
+    /// Whether the body holds several messages. Brokers look at this and not at the code.
+    pub batch: bool,
+    /// The broker that is meant, which a proxy needs to know.
+    pub broker_name: &'a str,
+}
+
+/// Appends the frame of a send up to its body, with all lengths filled in for a body of
+/// `body_length` bytes, which the caller appends. The layout of the fields follows the code.
+///
+/// # Errors
+///
+/// The code does not send messages, or the frame would be refused; see [`EncodeError`].
+// Java: MQClientAPIImpl#sendMessage, SendMessageRequestHeaderV2#encode
+pub fn encode_send(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    header: &SendHeader<'_>,
+    body_length: usize,
+) -> Result<(), EncodeError> {
+    let start = head.start()?;
+    match head.code {
+        RequestCode::SEND_MESSAGE | RequestCode::SEND_REPLY_MESSAGE => {
+            write::<LongNames>(out, head.encoding, &start, header, body_length)
+        }
+        RequestCode::SEND_MESSAGE_V2
+        | RequestCode::SEND_BATCH_MESSAGE
+        | RequestCode::SEND_REPLY_MESSAGE_V2 => {
+            write::<LetterNames>(out, head.encoding, &start, header, body_length)
+        }
+        code => Err(EncodeError::NotASend(code)),
+    }
+}
+
+/// A field's name with all that stands around it.
+struct Key {
+    /// Closes the value before, and opens the value of this field.
+    json: &'static str,
+    /// The name after its length of 16 bits.
+    binary: &'static str,
+}
+
+/// The names of one layout.
+trait Names {
+    const PRODUCER_GROUP: Key;
+    const TOPIC: Key;
+    const DEFAULT_TOPIC: Key;
+    const DEFAULT_TOPIC_QUEUE_NUMS: Key;
+    const QUEUE_ID: Key;
+    const SYS_FLAG: Key;
+    const BORN_TIMESTAMP: Key;
+    const FLAG: Key;
+    const PROPERTIES: Key;
+    const RECONSUME_TIMES: Key;
+    const UNIT_MODE: Key;
+    const MAX_RECONSUME_TIMES: Key;
+    const BATCH: Key;
+    const BROKER_NAME: Key;
+    /// All keys, for the test of the length bytes.
+    #[cfg(test)]
+    const ALL: [Key; 14];
+}
+
+macro_rules! names {
+    ($type:ident { $($field:ident = $length:literal $name:literal,)+ }) => {
+        impl Names for $type {
+            $(const $field: Key = Key {
+                json: concat!("\",\"", $name, "\":\""),
+                binary: concat!("\0", $length, $name),
+            };)+
+            #[cfg(test)]
+            const ALL: [Key; 14] = [$(Self::$field,)+];
+        }
+    };
+}
+
+/// The layout of the codes 10 and 324.
+// Java: SendMessageRequestHeader
+struct LongNames;
+
+names! { LongNames {
+    PRODUCER_GROUP = "\x0d" "producerGroup",
+    TOPIC = "\x05" "topic",
+    DEFAULT_TOPIC = "\x0c" "defaultTopic",
+    DEFAULT_TOPIC_QUEUE_NUMS = "\x15" "defaultTopicQueueNums",
+    QUEUE_ID = "\x07" "queueId",
+    SYS_FLAG = "\x07" "sysFlag",
+    BORN_TIMESTAMP = "\x0d" "bornTimestamp",
+    FLAG = "\x04" "flag",
+    PROPERTIES = "\x0a" "properties",
+    RECONSUME_TIMES = "\x0e" "reconsumeTimes",
+    UNIT_MODE = "\x08" "unitMode",
+    MAX_RECONSUME_TIMES = "\x11" "maxReconsumeTimes",
+    BATCH = "\x05" "batch",
+    BROKER_NAME = "\x05" "bname",
+} }
+
+/// The layout of the codes 310, 320 and 325.
+// Java: SendMessageRequestHeaderV2
+struct LetterNames;
+
+names! { LetterNames {
+    PRODUCER_GROUP = "\x01" "a",
+    TOPIC = "\x01" "b",
+    DEFAULT_TOPIC = "\x01" "c",
+    DEFAULT_TOPIC_QUEUE_NUMS = "\x01" "d",
+    QUEUE_ID = "\x01" "e",
+    SYS_FLAG = "\x01" "f",
+    BORN_TIMESTAMP = "\x01" "g",
+    FLAG = "\x01" "h",
+    PROPERTIES = "\x01" "i",
+    RECONSUME_TIMES = "\x01" "j",
+    UNIT_MODE = "\x01" "k",
+    MAX_RECONSUME_TIMES = "\x01" "l",
+    BATCH = "\x01" "m",
+    BROKER_NAME = "\x01" "n",
+} }
+
+#[inline]
+fn write<N: Names>(
+    out: &mut Vec<u8>,
+    encoding: Encoding,
+    start: &Start<'_>,
+    header: &SendHeader<'_>,
+    body_length: usize,
+) -> Result<(), EncodeError> {
+    out.reserve(FIXED_ROOM.saturating_add(header.properties.len()));
+    let frame = OpenFrame::new(out, encoding);
+    let written = match encoding {
+        Encoding::Json => {
+            start.json_before(out);
+            write_json::<N>(out, header);
+            start.json_after(out);
+            Ok(())
+        }
+        Encoding::Binary => write_binary::<N>(out, start, header),
+    };
+    frame.close_before_body(out, written, body_length)
+}
+
+fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>) {
+    let number = |out: &mut Vec<u8>, key: Key, value: i64| {
+        out.extend_from_slice(key.json.as_bytes());
+        push_decimal(out, value);
+    };
+    let text = |out: &mut Vec<u8>, key: Key, value: &str| {
+        if !value.is_empty() {
+            out.extend_from_slice(key.json.as_bytes());
+            push_escaped(out, value);
+        }
+    };
+    let boolean = |out: &mut Vec<u8>, key: Key, value: bool| {
+        out.extend_from_slice(key.json.as_bytes());
+        out.extend_from_slice(boolean_text(value));
+    };
+    // A key closes the value before it; the first field is one that is always there.
+    let first = N::DEFAULT_TOPIC_QUEUE_NUMS.json.as_bytes();
+    out.extend_from_slice(first.get(2..).unwrap_or_default());
+    push_decimal(out, i64::from(header.default_topic_queue_nums));
+    text(out, N::PRODUCER_GROUP, header.producer_group);
+    text(out, N::TOPIC, header.topic);
+    text(out, N::DEFAULT_TOPIC, header.default_topic);
+    number(out, N::QUEUE_ID, i64::from(header.queue_id));
+    number(out, N::SYS_FLAG, i64::from(header.sys_flag));
+    number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms);
+    number(out, N::FLAG, i64::from(header.flag));
+    text(out, N::PROPERTIES, header.properties);
+    number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times));
+    boolean(out, N::UNIT_MODE, header.unit_mode);
+    if let Some(times) = header.max_reconsume_times {
+        number(out, N::MAX_RECONSUME_TIMES, i64::from(times));
+    }
+    boolean(out, N::BATCH, header.batch);
+    text(out, N::BROKER_NAME, header.broker_name);
+    out.extend_from_slice(b"\"}");
+}
+
+fn write_binary<N: Names>(
+    out: &mut Vec<u8>,
+    start: &Start<'_>,
+    header: &SendHeader<'_>,
+) -> Result<(), EncodeError> {
+    let text = |out: &mut Vec<u8>, key: Key, value: &[u8]| {
+        if value.is_empty() {
+            return Ok(());
+        }
+        out.extend_from_slice(key.binary.as_bytes());
+        push_long_text(out, value)
+    };
+    let number = |out: &mut Vec<u8>, key: Key, value: i64| {
+        out.extend_from_slice(key.binary.as_bytes());
+        if let 0..=9 = value {
+            out.extend_from_slice(&[0, 0, 0, 1, b'0' + value as u8]);
+            return Ok(());
+        }
+        push_long_text(out, Decimal::new(value).as_bytes())
+    };
+    start.binary_before(out)?;
+    let map = OpenLength::new(out);
+    text(out, N::PRODUCER_GROUP, header.producer_group.as_bytes())?;
+    text(out, N::TOPIC, header.topic.as_bytes())?;
+    text(out, N::DEFAULT_TOPIC, header.default_topic.as_bytes())?;
+    number(
+        out,
+        N::DEFAULT_TOPIC_QUEUE_NUMS,
+        i64::from(header.default_topic_queue_nums),
+    )?;
+    number(out, N::QUEUE_ID, i64::from(header.queue_id))?;
+    number(out, N::SYS_FLAG, i64::from(header.sys_flag))?;
+    number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms)?;
+    number(out, N::FLAG, i64::from(header.flag))?;
+    text(out, N::PROPERTIES, header.properties.as_bytes())?;
+    number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times))?;
+    text(out, N::UNIT_MODE, boolean_text(header.unit_mode))?;
+    if let Some(times) = header.max_reconsume_times {
+        number(out, N::MAX_RECONSUME_TIMES, i64::from(times))?;
+    }
+    text(out, N::BATCH, boolean_text(header.batch))?;
+    text(out, N::BROKER_NAME, header.broker_name.as_bytes())?;
+    map.close(out)
+}
+
+// Java: Boolean#toString
+const fn boolean_text(value: bool) -> &'static [u8] {
+    if value { b"true" } else { b"false" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, LetterNames, LongNames, Names};
+
+    #[test]
+    fn binary_keys_begin_with_their_length() {
+        for Key { json, binary } in LongNames::ALL.into_iter().chain(LetterNames::ALL) {
+            let (length, name) = binary.as_bytes().split_first_chunk::<2>().unwrap();
+            assert_eq!(
+                usize::from(u16::from_be_bytes(*length)),
+                name.len(),
+                "{json}"
+            );
+        }
+    }
+}
