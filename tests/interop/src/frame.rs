@@ -33,7 +33,13 @@ pub struct Route {
 
 /// Sends one request to `address` (`host:port`) over a connection of its own and awaits the answer;
 /// connecting and each read may take up to `limit`.
-pub fn request(address: &str, code: u16, fields: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+pub fn request(
+    address: &str,
+    code: u16,
+    fields: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> Result<Answer> {
     exchange(address, code, fields, body, limit)
         .map_err(|error| format!("request {code} to {address}: {error}"))
 }

@@ -14,10 +14,10 @@ const REQUIRED: &str = "ROCKETMQ_INTEROP_REQUIRED";
 /// What a case works with: the servers of one version, shared by all cases that run on them.
 #[derive(Debug)]
 pub struct Context {
+    /// The official client. It lives in the servers' folder, so it goes before them.
+    pub reader: Reader,
     /// The name server and brokers. A case that kills or stalls one brings it back.
     pub servers: Servers,
-    /// The official client.
-    pub reader: Reader,
     topics: AtomicUsize,
 }
 

@@ -120,11 +120,12 @@ impl Server {
 pub struct Servers {
     environment: Environment,
     version: String,
-    folder: Folder,
     name_server_port: u16,
     name_server: Mutex<Server>,
     broker_ports: Vec<u16>,
     brokers: Vec<Mutex<Server>>,
+    /// Last, so that it is removed when nobody writes there any more.
+    folder: Folder,
 }
 
 impl Servers {
@@ -302,12 +303,8 @@ impl Servers {
     }
 
     fn configure(&self, index: usize, key: &str, value: &str) -> Result<Answer> {
-        request(
-            &self.broker(index),
-            25,
-            &[],
-            format!("{key}={value}\n").as_bytes(),
-        )
+        let body = format!("{key}={value}\n");
+        request(&self.broker(index), 25, &[], body.as_bytes(), REQUEST_LIMIT)
     }
 
     /// "boot success" comes before the name server surely knows the broker: asks until it does.
