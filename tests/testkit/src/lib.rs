@@ -2,4 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod instant;
+pub mod loopback;
 pub mod wire;
+
+pub use instant::{InstantConfig, InstantServer};
+pub use loopback::LoopbackCluster;
