@@ -162,9 +162,9 @@ pub fn compare(sent: &[Sent], read: &[ReadBack]) -> Comparison {
     }
     for (message, taken) in stock.read.iter().zip(stock.taken) {
         if !taken {
-            result
-                .unexpected
-                .push(format!("nobody sent {}", place(message)));
+            let (topic, key, place) = (&message.topic, &message.unique_key, place(message));
+            let complaint = format!("nobody sent {topic} {key:?} at {place}");
+            result.unexpected.push(complaint);
         }
     }
     result
@@ -275,15 +275,8 @@ fn settle(sent: &Sent, stock: &mut Stock<'_>, result: &mut Comparison) {
 }
 
 fn place(message: &ReadBack) -> String {
-    let ReadBack {
-        topic,
-        broker,
-        queue,
-        offset,
-        unique_key,
-        ..
-    } = message;
-    format!("{topic} {broker} queue {queue} offset {offset} (key {unique_key:?})")
+    let (broker, queue, offset) = (&message.broker, message.queue, message.offset);
+    format!("{broker} queue {queue} offset {offset}")
 }
 
 fn differences(sent: &Sent, read: &ReadBack) -> Vec<String> {
