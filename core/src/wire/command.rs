@@ -86,7 +86,7 @@ impl<'a> Command<'a> {
 // Java: RemotingSerializable#decode of a RemotingCommand
 fn decode_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
     let source = Source::new(header);
-    let mut scanner = Scanner::new(source);
+    let mut scanner = Scanner::new(header);
     let mut command = Command {
         code: 0,
         language: 0,
@@ -96,49 +96,60 @@ fn decode_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
         remark: None,
         ext_fields: ExtFields::default(),
     };
-    scanner.expect(b'{')?;
-    let mut first = true;
-    while let Some(key) = scanner.next_key(&mut first)? {
-        match key.unescaped_bytes() {
-            Some(name) => read_field(&mut scanner, &mut command, name)?,
-            None => read_field(&mut scanner, &mut command, key.decode().as_bytes())?,
-        }
+    match read_fields(&mut scanner, source, &mut command) {
+        Ok(()) => Ok(command),
+        Err(kind) => Err(DecodeError::new(kind, scanner.position())),
     }
-    if scanner.token().is_some() {
-        return scanner.error(DecodeErrorKind::LeftoverBytes);
-    }
-    Ok(command)
 }
 
 #[inline]
-fn read_field<'a>(
+fn read_fields<'a>(
     scanner: &mut Scanner<'a>,
+    source: Source<'a>,
     command: &mut Command<'a>,
-    name: &[u8],
-) -> Result<(), DecodeError> {
-    match name {
-        b"code" => command.code = scanner.integer()?,
-        b"flag" => command.flag = scanner.integer()?,
-        b"opaque" => command.opaque = scanner.integer()?,
-        b"version" => command.version = scanner.integer()?,
-        b"language" => command.language = language(scanner.value(1)?),
-        b"remark" => {
-            command.remark = match scanner.value(1)? {
-                Value::Null => None,
-                Value::String(text) | Value::Other(text) => Some(text.decode()),
+) -> Result<(), DecodeErrorKind> {
+    scanner.expect(b'{')?;
+    let mut first = true;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        let owned;
+        let name = if key.is_escaped() {
+            owned = key.of(source).decode();
+            owned.as_bytes()
+        } else {
+            scanner.bytes_of(key)
+        };
+        match name {
+            b"code" => command.code = scanner.integer()?,
+            b"flag" => command.flag = scanner.integer()?,
+            b"opaque" => command.opaque = scanner.integer()?,
+            b"version" => command.version = scanner.integer()?,
+            b"language" => command.language = language(scanner.value(1)?, source),
+            b"remark" => command.remark = remark(scanner.value(1)?, source),
+            b"extFields" => command.ext_fields = read_ext_fields(scanner, source)?,
+            _ => {
+                scanner.value(1)?;
             }
         }
-        b"extFields" => command.ext_fields = read_ext_fields(scanner)?,
-        _ => {
-            scanner.value(1)?;
-        }
     }
-    Ok(())
+    match scanner.token() {
+        Some(_) => Err(DecodeErrorKind::LeftoverBytes),
+        None => Ok(()),
+    }
+}
+
+fn remark(value: Value, source: Source<'_>) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Null => None,
+        Value::String(span) | Value::Other(span) => Some(span.of(source).decode()),
+    }
 }
 
 /// Checks the whole map now; it is read again, without a way to fail, when fields are asked for.
 #[inline]
-fn read_ext_fields<'a>(scanner: &mut Scanner<'a>) -> Result<ExtFields<'a>, DecodeError> {
+fn read_ext_fields<'a>(
+    scanner: &mut Scanner<'a>,
+    source: Source<'a>,
+) -> Result<ExtFields<'a>, DecodeErrorKind> {
     if scanner.token() == Some(b'n') {
         scanner.value(1)?;
         return Ok(ExtFields::default());
@@ -150,32 +161,34 @@ fn read_ext_fields<'a>(scanner: &mut Scanner<'a>) -> Result<ExtFields<'a>, Decod
     while scanner.next_key(&mut first)?.is_some() {
         count = count.saturating_add(1);
         if count > EXT_FIELDS_MAX {
-            return scanner.error(DecodeErrorKind::TooManyExtFields);
+            return Err(DecodeErrorKind::TooManyExtFields);
         }
         scanner.value(2)?;
     }
-    Ok(ExtFields(Fields::Json(scanner.since(start))))
+    Ok(ExtFields(Fields::Json(
+        source.slice(start, scanner.position()),
+    )))
 }
 
 /// A language by its name or its number.
-fn language(value: Value<'_>) -> u8 {
+fn language(value: Value, source: Source<'_>) -> u8 {
     match value {
         Value::Null => LANGUAGE_UNKNOWN,
-        Value::String(name) => match name.unescaped_bytes() {
-            // Both are what answers carry, nearly always.
-            Some(b"JAVA") => 0,
-            _ => {
-                let known = LANGUAGES.iter().position(|language| name.is(language));
-                known
-                    .and_then(|code| u8::try_from(code).ok())
-                    .unwrap_or(LANGUAGE_UNKNOWN)
-            }
-        },
-        Value::Other(number) => number
-            .unescaped_bytes()
-            .and_then(text::parse_decimal)
-            .and_then(|code| u8::try_from(code).ok())
-            .map_or(LANGUAGE_UNKNOWN, known_language),
+        Value::String(span) => {
+            let name = span.of(source);
+            let known = LANGUAGES.iter().position(|language| name.is(language));
+            known
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(LANGUAGE_UNKNOWN)
+        }
+        Value::Other(span) => {
+            let number = span
+                .of(source)
+                .unescaped_bytes()
+                .and_then(text::parse_decimal);
+            let code = number.and_then(|code| u8::try_from(code).ok());
+            code.map_or(LANGUAGE_UNKNOWN, known_language)
+        }
     }
 }
 
@@ -242,10 +255,11 @@ impl<'a> ExtFields<'a> {
             Fields::None => RawFields::Binary(&[]),
             Fields::Binary(pairs) => RawFields::Binary(pairs),
             Fields::Json(source) => {
-                let mut scanner = Scanner::new(source);
+                let mut scanner = Scanner::new(source.bytes());
                 scanner.take(b'{');
                 RawFields::Json {
                     scanner,
+                    source,
                     first: true,
                 }
             }
@@ -288,7 +302,11 @@ impl<'a> Iterator for ExtFieldsIter<'a> {
 /// Walks over fields without decoding them.
 #[derive(Debug, Clone)]
 pub(super) enum RawFields<'a> {
-    Json { scanner: Scanner<'a>, first: bool },
+    Json {
+        scanner: Scanner<'a>,
+        source: Source<'a>,
+        first: bool,
+    },
     Binary(&'a [u8]),
 }
 
@@ -298,13 +316,17 @@ impl<'a> Iterator for RawFields<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Json { scanner, first } => {
+            Self::Json {
+                scanner,
+                source,
+                first,
+            } => {
                 let key = scanner.next_key(first).ok()??;
                 let value = match scanner.value(2).ok()? {
                     Value::Null => None,
-                    Value::String(text) | Value::Other(text) => Some(text),
+                    Value::String(span) | Value::Other(span) => Some(span.of(*source)),
                 };
-                Some((key, value))
+                Some((key.of(*source), value))
             }
             Self::Binary(pairs) => binary::next_pair(pairs),
         }

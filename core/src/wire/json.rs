@@ -6,7 +6,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-use super::error::{DecodeError, DecodeErrorKind};
+use super::error::DecodeErrorKind;
 use super::text::{hex_value, lossy, plain_length};
 use crate::limits::JSON_DEPTH_MAX;
 
@@ -93,33 +93,54 @@ impl<'a> Text<'a> {
     }
 }
 
-/// One value of an object, as far as the caller needs to tell kinds apart.
+/// Where a piece of text stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
-    /// `null`.
-    Null,
-    /// A string.
-    String(Text<'a>),
-    /// A number, `true`, `false`, an object or an array, as written.
-    Other(Text<'a>),
+pub(super) struct Span {
+    start: usize,
+    end: usize,
+    /// Whether it is the inside of a string with escapes.
+    escaped: bool,
 }
 
-/// Walks over one JSON text.
+impl Span {
+    /// Whether escapes have to be resolved.
+    #[inline]
+    pub(super) const fn is_escaped(self) -> bool {
+        self.escaped
+    }
+
+    /// The text that stands here in `source`.
+    #[inline]
+    pub(super) fn of(self, source: Source<'_>) -> Text<'_> {
+        Text {
+            source: source.slice(self.start, self.end),
+            escaped: self.escaped,
+        }
+    }
+}
+
+/// One value of an object, as far as the caller needs to tell kinds apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value {
+    /// `null`.
+    Null,
+    /// The inside of a string.
+    String(Span),
+    /// A number, `true`, `false`, an object or an array, as written.
+    Other(Span),
+}
+
+/// Walks over one JSON text. An error stands where [`position`](Self::position) stopped.
 #[derive(Debug, Clone)]
 pub(super) struct Scanner<'a> {
-    source: Source<'a>,
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> Scanner<'a> {
     #[inline]
-    pub(super) fn new(source: Source<'a>) -> Self {
-        Self {
-            source,
-            bytes: source.bytes(),
-            position: 0,
-        }
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
     }
 
     /// Bytes read so far.
@@ -128,15 +149,15 @@ impl<'a> Scanner<'a> {
         self.position
     }
 
-    /// The piece from `start` to here.
+    /// The bytes of a piece, escapes unresolved.
     #[inline]
-    pub(super) fn since(&self, start: usize) -> Source<'a> {
-        self.source.slice(start, self.position)
+    pub(super) fn bytes_of(&self, span: Span) -> &'a [u8] {
+        self.bytes.get(span.start..span.end).unwrap_or_default()
     }
 
-    #[cold]
-    pub(super) fn error<T>(&self, kind: DecodeErrorKind) -> Result<T, DecodeError> {
-        Err(DecodeError::new(kind, self.position))
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.position..).unwrap_or_default()
     }
 
     #[inline]
@@ -173,55 +194,79 @@ impl<'a> Scanner<'a> {
 
     /// Takes `byte`, which has to be the next token.
     #[inline]
-    pub(super) fn expect(&mut self, byte: u8) -> Result<(), DecodeError> {
+    pub(super) fn expect(&mut self, byte: u8) -> Result<(), DecodeErrorKind> {
         if self.take(byte) {
             Ok(())
         } else {
-            self.error(DecodeErrorKind::InvalidJson)
+            Err(DecodeErrorKind::InvalidJson)
         }
     }
 
     /// Steps to the next key of an object whose opening brace is taken, or past its end (`None`).
     /// The colon is taken too. `first` is true for the first step of an object and set to false.
-    #[inline]
-    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, DecodeError> {
-        if self.take(b'}') {
-            return Ok(None);
+    // Forced: kept apart, the result goes through memory and costs more than the work.
+    #[inline(always)]
+    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Span>, DecodeErrorKind> {
+        match self.token() {
+            Some(b'}') => {
+                self.advance();
+                return Ok(None);
+            }
+            Some(b',') if !*first => {
+                self.advance();
+                self.expect(b'"')?;
+            }
+            Some(b'"') if *first => {
+                self.advance();
+                *first = false;
+            }
+            _ => return Err(DecodeErrorKind::InvalidJson),
         }
-        if !core::mem::replace(first, false) {
-            self.expect(b',')?;
-        }
-        self.expect(b'"')?;
         let key = self.string_rest()?;
         self.expect(b':')?;
         Ok(Some(key))
     }
 
     /// Reads a string whose opening quote is taken.
-    #[inline]
-    fn string_rest(&mut self) -> Result<Text<'a>, DecodeError> {
+    #[inline(always)]
+    fn string_rest(&mut self) -> Result<Span, DecodeErrorKind> {
         let start = self.position;
-        let mut escaped = false;
+        self.position = start.saturating_add(plain_length(self.rest()));
+        if self.peek() == Some(b'"') {
+            let span = Span {
+                start,
+                end: self.position,
+                escaped: false,
+            };
+            self.advance();
+            return Ok(span);
+        }
+        self.escaped_rest(start)
+    }
+
+    /// Reads a string on, from its first backslash or the end of the text.
+    #[cold]
+    fn escaped_rest(&mut self, start: usize) -> Result<Span, DecodeErrorKind> {
         loop {
-            let rest = self.bytes.get(self.position..).unwrap_or_default();
-            self.position = self.position.saturating_add(plain_length(rest));
             match self.peek() {
                 Some(b'"') => {
-                    let source = self.source.slice(start, self.position);
+                    let span = Span {
+                        start,
+                        end: self.position,
+                        escaped: true,
+                    };
                     self.advance();
-                    return Ok(Text { source, escaped });
+                    return Ok(span);
                 }
-                Some(_) => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                None => return self.error(DecodeErrorKind::InvalidJson),
+                Some(_) => self.escape()?,
+                None => return Err(DecodeErrorKind::InvalidJson),
             }
+            self.position = self.position.saturating_add(plain_length(self.rest()));
         }
     }
 
     /// Checks one escape, standing at its backslash.
-    fn escape(&mut self) -> Result<(), DecodeError> {
+    fn escape(&mut self) -> Result<(), DecodeErrorKind> {
         self.advance();
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.advance(),
@@ -229,49 +274,51 @@ impl<'a> Scanner<'a> {
                 self.advance();
                 for _ in 0..4 {
                     if self.peek().and_then(hex_value).is_none() {
-                        return self.error(DecodeErrorKind::InvalidJson);
+                        return Err(DecodeErrorKind::InvalidJson);
                     }
                     self.advance();
                 }
             }
-            _ => return self.error(DecodeErrorKind::InvalidJson),
+            _ => return Err(DecodeErrorKind::InvalidJson),
         }
         Ok(())
     }
 
     /// Reads any value. `depth` is the number of objects and arrays that it stands in.
-    #[inline]
-    pub(super) fn value(&mut self, depth: usize) -> Result<Value<'a>, DecodeError> {
-        match self.token() {
-            Some(b'"') => {
-                self.advance();
-                Ok(Value::String(self.string_rest()?))
-            }
-            Some(b'n') => {
-                self.literal(b"null")?;
-                Ok(Value::Null)
-            }
-            _ => {
-                let start = self.position;
-                self.skip(depth)?;
-                Ok(Value::Other(Text::plain(self.since(start))))
-            }
+    #[inline(always)]
+    pub(super) fn value(&mut self, depth: usize) -> Result<Value, DecodeErrorKind> {
+        if self.take(b'"') {
+            return Ok(Value::String(self.string_rest()?));
         }
+        self.other_value(depth)
+    }
+
+    #[inline(never)]
+    fn other_value(&mut self, depth: usize) -> Result<Value, DecodeErrorKind> {
+        let start = self.position;
+        if self.peek() == Some(b'n') {
+            self.literal(b"null")?;
+            return Ok(Value::Null);
+        }
+        self.skip(depth)?;
+        Ok(Value::Other(Span {
+            start,
+            end: self.position,
+            escaped: false,
+        }))
     }
 
     /// Reads an integer of 32 bits; `null` is 0, as it is for a Java `int`.
-    pub(super) fn integer(&mut self) -> Result<i32, DecodeError> {
+    #[inline]
+    pub(super) fn integer(&mut self) -> Result<i32, DecodeErrorKind> {
         let token = self.token();
-        if token == Some(b'n') {
-            self.literal(b"null")?;
-            return Ok(0);
-        }
-        let start = self.position;
         let negative = token == Some(b'-');
         if negative {
             self.advance();
+        } else if token == Some(b'n') {
+            return self.literal(b"null").map(|()| 0);
         }
-        let first_digit = self.position;
+        let start = self.position;
         let mut value = 0_i64;
         while let Some(digit) = self
             .peek()
@@ -281,23 +328,19 @@ impl<'a> Scanner<'a> {
             value = value.saturating_mul(10).saturating_add(i64::from(digit));
             self.advance();
         }
-        if self.position == first_digit {
-            return self.error(DecodeErrorKind::InvalidJson);
+        if self.position == start {
+            return Err(DecodeErrorKind::InvalidJson);
         }
-        let value = i32::try_from(if negative { -value } else { value });
-        match value {
-            Ok(value) if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) => Ok(value),
-            _ => {
-                self.position = start;
-                self.error(DecodeErrorKind::NumberOutOfRange)
-            }
+        if let Some(b'.' | b'e' | b'E') = self.peek() {
+            return Err(DecodeErrorKind::NumberOutOfRange);
         }
+        let value = if negative { -value } else { value };
+        i32::try_from(value).map_err(|_| DecodeErrorKind::NumberOutOfRange)
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<(), DecodeError> {
-        let rest = self.bytes.get(self.position..).unwrap_or_default();
-        if !rest.starts_with(word) {
-            return self.error(DecodeErrorKind::InvalidJson);
+    fn literal(&mut self, word: &[u8]) -> Result<(), DecodeErrorKind> {
+        if !self.rest().starts_with(word) {
+            return Err(DecodeErrorKind::InvalidJson);
         }
         self.position = self.position.saturating_add(word.len());
         Ok(())
@@ -305,7 +348,7 @@ impl<'a> Scanner<'a> {
 
     /// Skips one value that stands in `depth` objects and arrays. Open brackets are kept as one
     /// bit each (1 for an object), so nesting costs no stack.
-    fn skip(&mut self, depth: usize) -> Result<(), DecodeError> {
+    fn skip(&mut self, depth: usize) -> Result<(), DecodeErrorKind> {
         let mut depth = depth;
         let mut open = 0_usize;
         let mut objects = 0_u64;
@@ -321,7 +364,7 @@ impl<'a> Scanner<'a> {
             if let Some(object) = opened {
                 depth = depth.saturating_add(1);
                 if depth > JSON_DEPTH_MAX {
-                    return self.error(DecodeErrorKind::NestingTooDeep);
+                    return Err(DecodeErrorKind::NestingTooDeep);
                 }
                 self.advance();
                 open = open.saturating_add(1);
@@ -356,14 +399,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn key(&mut self) -> Result<(), DecodeError> {
+    fn key(&mut self) -> Result<(), DecodeErrorKind> {
         self.expect(b'"')?;
         self.string_rest()?;
         self.expect(b':')
     }
 
     /// Skips a string, a number or a literal.
-    fn scalar(&mut self) -> Result<(), DecodeError> {
+    fn scalar(&mut self) -> Result<(), DecodeErrorKind> {
         match self.token() {
             Some(b'"') => {
                 self.advance();
@@ -373,11 +416,11 @@ impl<'a> Scanner<'a> {
             Some(b'f') => self.literal(b"false"),
             Some(b'n') => self.literal(b"null"),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => self.error(DecodeErrorKind::InvalidJson),
+            _ => Err(DecodeErrorKind::InvalidJson),
         }
     }
 
-    fn number(&mut self) -> Result<(), DecodeError> {
+    fn number(&mut self) -> Result<(), DecodeErrorKind> {
         if self.peek() == Some(b'-') {
             self.advance();
         }
@@ -396,13 +439,13 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), DecodeError> {
+    fn digits(&mut self) -> Result<(), DecodeErrorKind> {
         let start = self.position;
         while let Some(b'0'..=b'9') = self.peek() {
             self.advance();
         }
         if self.position == start {
-            return self.error(DecodeErrorKind::InvalidJson);
+            return Err(DecodeErrorKind::InvalidJson);
         }
         Ok(())
     }

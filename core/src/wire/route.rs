@@ -9,6 +9,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::loose_json::quote_bare_keys;
@@ -172,12 +173,13 @@ pub fn decode_route(body: &[u8]) -> Result<TopicRoute, RouteError> {
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }),
     };
-    let raw: RawRoute = serde_json::from_str(&text).map_err(|error| RouteError::Invalid {
-        line: error.line(),
-        column: error.column(),
-        reason: reason_of(&error),
-    })?;
-    raw.checked()
+    let raw: Object<RawRoute> =
+        serde_json::from_str(&text).map_err(|error| RouteError::Invalid {
+            line: error.line(),
+            column: error.column(),
+            reason: reason_of(&error),
+        })?;
+    raw.0.checked()
 }
 
 /// The parser's message without the peer's text in full length.
@@ -401,6 +403,29 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nullable<T> {
     }
 }
 
+/// A value that has to be an object; derived code would read an array of its members, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 /// Entries that were checked, and the first error among them. At most [`ROUTE_BROKERS_MAX`] are
 /// looked at.
 struct List<T> {
@@ -460,8 +485,8 @@ impl<'de, T: Entry> Visitor<'de> for ListVisitor<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
         let mut list = List::default();
-        while let Some(raw) = seq.next_element()? {
-            list.push("", raw);
+        while let Some(raw) = seq.next_element::<Option<Object<T::Raw>>>()? {
+            list.push("", raw.map(|raw| raw.0));
         }
         Ok(list)
     }
@@ -493,8 +518,8 @@ impl<'de, T: Entry> Visitor<'de> for NamedListVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NamedList<T>, A::Error> {
         let mut list = List::default();
-        while let Some((key, raw)) = map.next_entry::<Cow<'de, str>, Option<T::Raw>>()? {
-            list.push(&key, raw);
+        while let Some((key, raw)) = map.next_entry::<Cow<'de, str>, Option<Object<T::Raw>>>()? {
+            list.push(&key, raw.map(|raw| raw.0));
         }
         Ok(NamedList(list))
     }
