@@ -49,7 +49,7 @@ impl Cluster {
         self.set_process(node, Process::Stalled);
     }
 
-    /// Lets a stalled server work off what piled up.
+    /// Lets a stalled server work off what piled up, connection by connection.
     pub fn resume(&mut self, node: Node) {
         if self.node_state(node).process != Process::Stalled {
             return;

@@ -91,11 +91,12 @@ pub enum Process {
     Running,
     /// It stands still, as after SIGSTOP: connections open, bytes pile up, nothing is answered.
     Stalled,
-    /// There is no process: connections are refused.
+    /// There is no process: connections are refused (unless the listener is a
+    /// [`BlackHole`](Listener::BlackHole): then the whole machine is gone).
     Dead,
 }
 
-/// What happens to new connections of a server that is not dead.
+/// What happens to new connections of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Listener {
     /// They are accepted.
@@ -188,6 +189,8 @@ pub struct Cluster {
 struct Connection {
     node: Node,
     mute: bool,
+    /// A delayed end is under way: nothing is read any more.
+    ending: bool,
     buffer: Vec<u8>,
     /// The verdict on the request at the front of the buffer, once its header was readable.
     decided: Option<Option<Fault>>,
@@ -248,6 +251,7 @@ impl Cluster {
         let fresh = Connection {
             node,
             mute,
+            ending: false,
             buffer: Vec::new(),
             decided: None,
         };
@@ -289,13 +293,17 @@ impl Cluster {
         let Some(state) = self.connections.get_mut(&connection) else {
             return;
         };
-        if state.mute {
+        if state.mute || state.ending {
             return;
         }
         let buffer = std::mem::take(&mut state.buffer);
         let mut rest = buffer.as_slice();
         // A fault may end the connection in between; what follows is then not read any more.
-        while self.connections.contains_key(&connection) {
+        while self
+            .connections
+            .get(&connection)
+            .is_some_and(|state| !state.ending)
+        {
             match split_frame(rest) {
                 Ok(Some(length)) => {
                     let (frame, behind) = rest.split_at(length);
@@ -525,7 +533,11 @@ impl Cluster {
             Ending::Reset => ActionKind::Reset,
         };
         self.push_action(delay_ns, node, connection, kind);
-        self.forget(connection);
+        match self.connections.get_mut(&connection) {
+            // Until then it counts as open, and a kill still resets it.
+            Some(state) if delay_ns > 0 => state.ending = true,
+            _ => self.forget(connection),
+        }
     }
 
     fn forget(&mut self, connection: ConnectionId) {

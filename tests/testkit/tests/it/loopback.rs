@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rocketmq_testkit::LoopbackCluster;
-use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
+use rocketmq_testkit::cluster::{Cluster, ClusterConfig, Fault, Node, Rule};
 use rocketmq_testkit::wire::Command;
 use serde_json::Value;
 
@@ -107,6 +107,15 @@ fn resets_and_closes_look_different_to_a_client() {
     let mut client = connect(&cluster);
     client.send(&message(3));
     assert_eq!(end_of(&mut client), ErrorKind::UnexpectedEof);
+    // A kill does not wait for an end that was to come later.
+    let later = Fault::close().delayed_by(Duration::from_secs(3600));
+    cluster.with(|cluster| cluster.script(BROKER, Rule::sends(), later));
+    let mut client = connect(&cluster);
+    client.send(&message(4));
+    let seen = |cluster: &mut Cluster| cluster.frames_of(BROKER, 310).len() == 4;
+    assert!(cluster.wait_until(Duration::from_secs(5), seen));
+    cluster.with(|cluster| cluster.kill(BROKER));
+    assert_eq!(end_of(&mut client), ErrorKind::ConnectionReset);
 }
 
 #[test]

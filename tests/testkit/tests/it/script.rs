@@ -5,7 +5,10 @@ use std::time::Duration;
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Listener, Node, Process, Rule};
 use rocketmq_testkit::wire::Command;
 
-use crate::common::{Bench, Seen, send, with_opaque};
+use crate::common::{
+    BATCH, Bench, END_TRANSACTION, ROUTE_BINARY, ROUTE_JSON, SEND_BINARY, Seen, hex, send,
+    with_opaque,
+};
 
 fn bench() -> Bench {
     Bench::broker(ClusterConfig::new().topic("T", 4).topic("U", 4))
@@ -252,6 +255,18 @@ fn connections_end_with_or_without_an_answer() {
         .script(bench.node, Rule::sends(), Fault::go_away().then_reset());
     let seen = bench.bytes(&message("K").encode());
     assert!(matches!(&seen[..], [Seen::Answer(away), Seen::Reset] if away.code == 1500));
+    bench.reconnect();
+    let late = Fault::none()
+        .then_close()
+        .delayed_by(Duration::from_secs(1));
+    bench.cluster.script(bench.node, Rule::sends(), late);
+    assert_eq!(bench.bytes(&message("K").encode()).len(), 2);
+    assert_eq!(
+        bench.bytes(&message("L").encode()),
+        [],
+        "it only waits for its end"
+    );
+    assert_eq!(bench.cluster.connections(bench.node), [bench.connection]);
 }
 
 #[test]
@@ -336,5 +351,62 @@ fn listeners_can_refuse_hang_and_ignore() {
     assert_eq!(
         bench.cluster.node_state(Node::Broker(9)).process,
         Process::Dead
+    );
+}
+
+/// Numbers that look random and are the same in every run.
+fn noise(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state as usize
+}
+
+#[test]
+fn no_bytes_of_a_client_make_a_server_panic() {
+    let heartbeat = Command::request(34, 1).with_body(b"{\"clientID\":\"c\"}");
+    let mut batch = send("T", 0, "K", &hex(BATCH)).field("m", "true");
+    batch.code = 320;
+    let mut seeds = vec![
+        hex(SEND_BINARY),
+        hex(END_TRANSACTION),
+        hex(ROUTE_JSON),
+        hex(ROUTE_BINARY),
+    ];
+    seeds.extend([heartbeat, batch, message("K")].map(|command| command.encode()));
+    let random = &mut 0x9e37_79b9_7f4a_7c15;
+    let mut answers = 0;
+    for round in 0..20_000 {
+        let config = ClusterConfig::new().topic("T", 4);
+        let node = if round % 2 == 0 {
+            Node::Broker(0)
+        } else {
+            Node::NameServer(0)
+        };
+        let mut bench = Bench::new(config, node);
+        let mut frame = seeds[noise(random) % seeds.len()].clone();
+        for _ in 0..=noise(random) % 3 {
+            let at = noise(random) % frame.len();
+            match noise(random) % 4 {
+                0 => frame[at] = noise(random) as u8,
+                1 => frame[at] ^= 1 << (noise(random) % 8),
+                2 => frame.insert(at, noise(random) as u8),
+                _ => drop(frame.remove(at)),
+            }
+            // Else nearly every frame would fail at its first four bytes.
+            if noise(random) % 4 != 0 {
+                let length = frame.len() as u32 - 4;
+                frame[..4].copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        let seen = bench.bytes(&frame);
+        answers += seen
+            .iter()
+            .filter(|seen| matches!(seen, Seen::Answer(_)))
+            .count();
+    }
+    assert!(
+        answers > 2_000,
+        "the noise must get past the decoder: {answers}"
     );
 }

@@ -121,7 +121,7 @@ fn json_field_values_become_text_and_null_means_absent() {
 
 #[test]
 fn properties_without_name_or_value_are_dropped() {
-    let text = "KEYS\u{1}k1 k2\u{2}A\u{1}\u{2}\u{1}b\u{2}ab\u{2}x\u{1}y\u{1}z\u{2}last\u{1}1";
+    let text = "KEYS\u{1}k1 k2\u{2}Empty\u{1}\u{2}\u{1}bc\u{2}ab\u{2}x\u{1}y\u{1}z\u{2}last\u{1}1";
     let properties = parse_properties(text);
     let expected = [("KEYS", "k1 k2"), ("last", "1"), ("x", "y\u{1}z")];
     let expected: BTreeMap<_, _> = expected
