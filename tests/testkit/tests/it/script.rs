@@ -394,7 +394,7 @@ fn no_bytes_of_a_client_make_a_server_panic() {
                 _ => drop(frame.remove(at)),
             }
             // Else nearly every frame would fail at its first four bytes.
-            if noise(random) % 4 != 0 {
+            if !noise(random).is_multiple_of(4) {
                 let length = frame.len() as u32 - 4;
                 frame[..4].copy_from_slice(&length.to_be_bytes());
             }
