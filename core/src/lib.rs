@@ -1,6 +1,71 @@
-//! To be written.
+//! The pure heart of a client for Apache RocketMQ's remoting protocol: bytes, time and commands go
+//! in; bytes, deadlines, completions and events come out.
+//!
+//! There is no socket, clock, thread or source of chance in here, so the same code runs under any
+//! runtime, in a fuzzer and in a simulator, and a failure can be replayed from its inputs. To send
+//! messages from an application, take one of the adapters instead: `rocketmq-tokio`,
+//! `rocketmq-smol` or `rocketmq-async-std`.
+//!
+//! # The loop
+//!
+//! Whoever drives a [`Client`] repeats:
+//!
+//! 1. Take [`Client::poll_output`] until it is empty: dial, close, tell the application.
+//! 2. Take [`Client::poll_transmit`] until it is empty; for each connection offer
+//!    [`Client::transmit_chunks`] to its socket and report with [`Client::handle_transmitted`].
+//! 3. Wait for a socket, a command, or the time of [`Client::poll_timeout`].
+//! 4. Report what happened: [`Client::handle_connected`], [`Client::handle_received`],
+//!    [`Client::handle_closed`], [`Client::handle_timeout`].
+//! 5. Hand in commands: [`Client::send`], [`Client::cancel`], [`Client::shutdown`].
+//!
+//! Every input is legal at any moment; nothing has to be drained first.
+//!
+//! ```
+//! use rocketmq_core::{Client, Config, Instant, Output};
+//!
+//! let config = Config::builder("127.0.0.1:9876").topic("orders").build()?;
+//! let mut client = Client::new(config, 42, Instant::ZERO);
+//! // The first deadline asks for the route of "orders", which takes a connection.
+//! let (first, _) = client.poll_timeout().expect("the route refresh is scheduled");
+//! client.handle_timeout(first);
+//! match client.poll_output() {
+//!     Some(Output::Connect { address, .. }) => assert_eq!(address.to_string(), "127.0.0.1:9876"),
+//!     other => panic!("expected a dial, got {other:?}"),
+//! }
+//! # Ok::<(), rocketmq_core::ConfigError>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
+
 extern crate alloc;
+
 pub mod limits;
 pub mod wire;
+
+mod address;
+mod admission;
+mod client;
+mod config;
+mod error;
+mod id;
+mod message;
+mod output;
+mod receipt;
+mod rng;
+mod slab;
+mod time;
+
+pub use address::{Address, AddressError, AddressMap, Host};
+pub use admission::Admission;
+pub use client::{CancelOutcome, Client, Mode, Rejected, SendCommand, TableSizes};
+pub use config::{Config, ConfigBuilder, ConfigError, GroupError, Periodic, check_group};
+pub use error::{
+    Attempt, AttemptFailure, Bound, CloseReason, ConnectFailure, Delivery, NameServerFailure,
+    NotReady, SendError, SendErrorKind, Stage,
+};
+pub use id::{ConnId, GroupId, OpId, OpIds};
+pub use message::{InvalidMessage, Message, PreparedMessage};
+pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
+pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};
+pub use rng::Rng;
+pub use time::{ClockReading, Instant, WallTime};

@@ -67,3 +67,75 @@ pub const BODY_LENGTH_MAX: usize = 4 * 1024 * 1024;
 /// Longest property string in bytes. Brokers refuse more than 32,767 after adding their own; the
 /// shortest limit measured on real ones is 32,639.
 pub const PROPERTIES_LENGTH_MAX: usize = 32_000;
+
+/// Room kept for the header of our own frames beside the largest body: properties, names and
+/// numbers, all of them escaped.
+pub const HEADER_LENGTH_OWN_MAX: usize = 256 * 1024;
+
+// ---- What is held at once -------------------------------------------------------------------
+
+/// Sends in flight per client by default.
+// Java: DefaultMQProducer#backPressureForAsyncSendNum
+pub const IN_FLIGHT_MESSAGES_MAX: u32 = 1_024;
+
+/// Bytes of bodies in flight per client by default.
+// Java: DefaultMQProducer#backPressureForAsyncSendSize
+pub const IN_FLIGHT_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// Largest table of operations that can be configured: 2^22 of some 600 bytes are 2.5 GiB.
+pub const OPERATIONS_MAX: u32 = 1 << 22;
+
+/// Bytes framed ahead of the socket on one connection by default: enough for one full write of a
+/// fast link, and little enough to cancel what lies behind.
+pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bodies from this length on are handed to the socket as they are instead of being copied.
+pub const BODY_COPY_MAX: usize = 4 * 1024;
+
+/// Requests in flight on one connection. What comes beyond waits for an answer.
+// Java: NettyClientConfig#clientAsyncSemaphoreValue
+pub const REQUESTS_PER_CONNECTION_MAX: usize = 65_535;
+
+/// Dials under way at once; further addresses wait their turn.
+pub const DIALS_MAX: usize = 64;
+
+/// Answers that may still come for requests given up, remembered per connection.
+pub const LATE_ANSWERS_MAX: usize = 64;
+
+/// Producer groups of one client.
+pub const GROUPS_MAX: usize = 1_024;
+
+/// Topics that one client knows. A topic that nobody has sent to for [`TOPIC_IDLE_MAX`] makes room.
+pub const TOPICS_MAX: usize = 65_536;
+
+/// Time after which the route of a topic that nobody sends to is forgotten.
+pub const TOPIC_IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// Time for which a route is kept although the name servers say that the topic does not exist:
+/// longer than a restarted name server needs to hear from every broker again.
+// Java: BrokerController registers every 30 s (registerNameServerPeriod)
+pub const ROUTE_GRACE: Duration = Duration::from_secs(120);
+
+/// Time for which brokers of the default route stay beside the first broker that has a new topic.
+pub const DEFAULT_ROUTE_GRACE: Duration = Duration::from_secs(60);
+
+/// Least time between two look-ups of one topic.
+pub const LOOKUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Time after which a look-up that failed for all name servers is tried again while sends wait.
+pub const LOOKUP_RETRY: Duration = Duration::from_millis(200);
+
+/// Time for the answer to a probe of a connection that has been silent.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time without progress after which a connection that does not take our bytes is closed.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(15);
+
+/// Longest wait for the answers to unregister at close.
+pub const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longest wait of the busy back-off.
+pub const BUSY_BACK_OFF_MAX: Duration = Duration::from_millis(500);
+
+/// Most attempts after the first, whatever the settings say.
+pub const RETRIES_MAX: u32 = 15;

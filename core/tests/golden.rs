@@ -24,10 +24,7 @@ fn recordings() -> Vec<Recording> {
     let mut recordings = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "jsonl")
-        {
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
             continue;
         }
         for (number, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
@@ -47,9 +44,7 @@ fn recordings() -> Vec<Recording> {
 /// All fields; of keys that stand twice the last.
 fn fields(command: &Command<'_>) -> Fields {
     let pairs = command.ext_fields.iter();
-    pairs
-        .map(|(key, value)| (key.into_owned(), value.into_owned()))
-        .collect()
+    pairs.map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
 }
 
 /// The recorder's fields. In binary headers an empty value is a null.
@@ -57,12 +52,9 @@ fn recorded_fields(header: &Value, encoding: Encoding) -> Fields {
     let Some(object) = header["extFields"].as_object() else {
         return Fields::new();
     };
-    let pairs = object
-        .iter()
-        .filter_map(|(key, value)| Some((key, value.as_str()?)));
+    let pairs = object.iter().filter_map(|(key, value)| Some((key, value.as_str()?)));
     let kept = pairs.filter(|(_, value)| encoding == Encoding::Json || !value.is_empty());
-    kept.map(|(key, value)| (key.clone(), value.to_owned()))
-        .collect()
+    kept.map(|(key, value)| (key.clone(), value.to_owned())).collect()
 }
 
 fn without_empty(mut fields: Fields) -> Fields {
@@ -74,12 +66,7 @@ fn without_empty(mut fields: Fields) -> Fields {
 fn every_frame_decodes_to_what_the_recorder_saw() {
     let recordings = recordings();
     let mut receipts = 0;
-    for Recording {
-        name,
-        header,
-        frame,
-    } in &recordings
-    {
+    for Recording { name, header, frame } in &recordings {
         let split = split_frame(frame).unwrap().unwrap();
         assert_eq!(split.length, frame.len(), "{name}");
         let command = Command::decode(split.encoding, split.header).unwrap();
@@ -89,43 +76,22 @@ fn every_frame_decodes_to_what_the_recorder_saw() {
         assert_eq!(command.flag, integer("flag"), "{name}");
         assert_eq!(command.version, integer("version"), "{name}");
         // Only Java was recorded.
-        assert!(
-            header["language"] == "JAVA" || header["language"] == 0,
-            "{name}"
-        );
+        assert!(header["language"] == "JAVA" || header["language"] == 0, "{name}");
         assert_eq!(command.language, 0, "{name}");
         let remark = header["remark"].as_str().filter(|text| !text.is_empty());
-        assert_eq!(
-            command.remark.as_deref().filter(|text| !text.is_empty()),
-            remark,
-            "{name}"
-        );
+        assert_eq!(command.remark.as_deref().filter(|text| !text.is_empty()), remark, "{name}");
         let expected = recorded_fields(header, split.encoding);
         assert_eq!(fields(&command), expected, "{name}");
         for (key, value) in &expected {
-            assert_eq!(
-                command.ext_fields.get(key).as_deref(),
-                Some(value.as_str()),
-                "{name}"
-            );
+            assert_eq!(command.ext_fields.get(key).as_deref(), Some(value.as_str()), "{name}");
         }
         assert_eq!(command.ext_fields.is_empty(), expected.is_empty(), "{name}");
         if expected.contains_key("queueOffset") && expected.contains_key("MSG_REGION") {
             let receipt = SendResponse::read(&command.ext_fields).unwrap();
-            assert!(
-                SendStatus::from_code(ResponseCode(command.code)).is_some(),
-                "{name}"
-            );
+            assert!(SendStatus::from_code(ResponseCode(command.code)).is_some(), "{name}");
             assert_eq!(receipt.queue_id.to_string(), expected["queueId"], "{name}");
-            assert_eq!(
-                receipt.queue_offset.to_string(),
-                expected["queueOffset"],
-                "{name}"
-            );
-            assert_eq!(
-                receipt.offset_message_id.as_deref(),
-                Some(expected["msgId"].as_str())
-            );
+            assert_eq!(receipt.queue_offset.to_string(), expected["queueOffset"], "{name}");
+            assert_eq!(receipt.offset_message_id.as_deref(), Some(expected["msgId"].as_str()));
             let key = expected.get("transactionId").map(String::as_str);
             assert_eq!(receipt.transaction_id.as_deref(), key, "{name}");
             receipts += 1;
@@ -167,26 +133,12 @@ fn every_request_and_answer_can_be_written_again() {
                 encode_request(&mut out, &head, &pairs(&expected), split.body).unwrap();
             }
         }
-        let again = split_frame(out.strip_prefix(b"before").unwrap())
-            .unwrap()
-            .unwrap();
+        let again = split_frame(out.strip_prefix(b"before").unwrap()).unwrap().unwrap();
         assert_eq!(again.length, out.len() - 6, "{name}");
-        assert_eq!(
-            (again.encoding, again.body),
-            (split.encoding, split.body),
-            "{name}"
-        );
+        assert_eq!((again.encoding, again.body), (split.encoding, split.body), "{name}");
         let decoded = Command::decode(again.encoding, again.header).unwrap();
-        assert_eq!(
-            (decoded.code, decoded.opaque),
-            (command.code, command.opaque),
-            "{name}"
-        );
-        assert_eq!(
-            (decoded.flag, decoded.language),
-            (command.flag, 12),
-            "{name}"
-        );
+        assert_eq!((decoded.code, decoded.opaque), (command.code, command.opaque), "{name}");
+        assert_eq!((decoded.flag, decoded.language), (command.flag, 12), "{name}");
         assert_eq!(decoded.remark, command.remark, "{name}");
         assert_eq!(fields(&decoded), expected, "{name}");
     }
@@ -196,18 +148,13 @@ fn every_request_and_answer_can_be_written_again() {
 }
 
 fn pairs(fields: &Fields) -> Vec<(&str, &str)> {
-    fields
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect()
+    fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 fn send_header(fields: &Fields, code: i32) -> SendHeader<'_> {
     let long = [10, 324].contains(&code);
     let text = |letter: &str, name: &str| {
-        fields
-            .get(if long { name } else { letter })
-            .map_or("", String::as_str)
+        fields.get(if long { name } else { letter }).map_or("", String::as_str)
     };
     let number = |letter, name| text(letter, name).parse::<i32>().unwrap();
     let times = text("l", "maxReconsumeTimes");
@@ -241,19 +188,11 @@ fn every_route_can_be_read() {
         let route = decode_route(split.body).unwrap();
         assert_eq!(&*route.brokers[0].broker_name, "broker-a", "{name}");
         assert_eq!(&*route.brokers[0].cluster, "DefaultCluster", "{name}");
-        let [(0, address)] = route.brokers[0].addresses.as_slice() else {
-            panic!("{name}")
-        };
+        let [(0, address)] = route.brokers[0].addresses.as_slice() else { panic!("{name}") };
         assert!(address.starts_with("127.0.0."), "{name}");
         assert_eq!(&*route.queues[0].broker_name, "broker-a", "{name}");
-        assert!(
-            route.queues[0].is_writable() && route.queues[0].is_readable(),
-            "{name}"
-        );
-        assert!(
-            (1..=16).contains(&route.queues[0].write_queue_nums),
-            "{name}"
-        );
+        assert!(route.queues[0].is_writable() && route.queues[0].is_readable(), "{name}");
+        assert!((1..=16).contains(&route.queues[0].write_queue_nums), "{name}");
     }
     assert!(routes >= 60, "{routes}");
 }

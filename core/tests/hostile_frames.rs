@@ -51,9 +51,7 @@ fn pair(key: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 fn binary_error(header: &[u8]) -> DecodeErrorKind {
-    Command::decode(Encoding::Binary, header)
-        .unwrap_err()
-        .kind()
+    Command::decode(Encoding::Binary, header).unwrap_err().kind()
 }
 
 fn json(header: &str) -> Command<'_> {
@@ -61,9 +59,7 @@ fn json(header: &str) -> Command<'_> {
 }
 
 fn json_error(header: &str) -> DecodeErrorKind {
-    Command::decode(Encoding::Json, header.as_bytes())
-        .unwrap_err()
-        .kind()
+    Command::decode(Encoding::Json, header.as_bytes()).unwrap_err().kind()
 }
 
 #[test]
@@ -78,24 +74,15 @@ fn t02_too_long_a_frame_is_cut_after_four_bytes() {
     assert_eq!(longest, 16_777_212);
     assert_eq!(split_frame(&longest.to_be_bytes()), Ok(None));
     let length = longest + 1;
-    assert_eq!(
-        refused(&length.to_be_bytes()),
-        DecodeErrorKind::LengthTooLarge { length }
-    );
+    assert_eq!(refused(&length.to_be_bytes()), DecodeErrorKind::LengthTooLarge { length });
     let length = 0x7fff_ffff_u32;
-    assert_eq!(
-        refused(&length.to_be_bytes()),
-        DecodeErrorKind::LengthTooLarge { length }
-    );
+    assert_eq!(refused(&length.to_be_bytes()), DecodeErrorKind::LengthTooLarge { length });
 }
 
 #[test]
 fn t03_too_short_a_frame_is_cut() {
     for length in 0..4_u32 {
-        assert_eq!(
-            refused(&length.to_be_bytes()),
-            DecodeErrorKind::LengthTooSmall
-        );
+        assert_eq!(refused(&length.to_be_bytes()), DecodeErrorKind::LengthTooSmall);
     }
 }
 
@@ -123,10 +110,7 @@ fn t05_header_too_short_for_its_encoding_is_cut_on_the_eighth_byte() {
 fn t06_unknown_encoding_is_cut_on_the_eighth_byte() {
     for code in 2..=255_u8 {
         let header = u32::from(code) << 24 | 21;
-        assert_eq!(
-            refused(&word([0, 0, 0, 40], header)),
-            DecodeErrorKind::UnknownEncoding(code)
-        );
+        assert_eq!(refused(&word([0, 0, 0, 40], header)), DecodeErrorKind::UnknownEncoding(code));
     }
 }
 
@@ -134,11 +118,7 @@ fn t06_unknown_encoding_is_cut_on_the_eighth_byte() {
 fn t07_remark_length_that_lies_is_cut() {
     for length in [-1, i32::MIN, i32::MAX, 7] {
         let header = binary(length, b"ab", 0, b"");
-        assert_eq!(
-            binary_error(&header),
-            DecodeErrorKind::RemarkLength,
-            "{length}"
-        );
+        assert_eq!(binary_error(&header), DecodeErrorKind::RemarkLength, "{length}");
     }
     let header = binary(2, b"ab", 0, b"");
     let command = Command::decode(Encoding::Binary, &header).unwrap();
@@ -149,11 +129,7 @@ fn t07_remark_length_that_lies_is_cut() {
 fn t08_ext_length_that_lies_is_cut() {
     for length in [-1, i32::MIN, i32::MAX, 9] {
         let header = binary(0, b"", length, &pair(b"a", b"b"));
-        assert_eq!(
-            binary_error(&header),
-            DecodeErrorKind::ExtLength,
-            "{length}"
-        );
+        assert_eq!(binary_error(&header), DecodeErrorKind::ExtLength, "{length}");
     }
 }
 
@@ -171,11 +147,7 @@ fn t09_malformed_pairs_are_cut() {
     for ext in pairs {
         let after = [pair(b"a", b"b"), ext.to_vec()].concat();
         for ext in [ext, &after] {
-            assert_eq!(
-                binary_error(&binary_ext(ext)),
-                DecodeErrorKind::ExtEntry,
-                "{ext:?}"
-            );
+            assert_eq!(binary_error(&binary_ext(ext)), DecodeErrorKind::ExtEntry, "{ext:?}");
         }
     }
 }
@@ -193,9 +165,7 @@ fn t10_bytes_left_over_are_cut_and_the_body_is_never_eaten() {
     let ext = pair(b"a", b"bc");
     let (inside, body) = ext.split_at(ext.len() - 1);
     let header = binary(0, b"", ext.len() as i32, inside);
-    let mut frame = ((4 + header.len() + body.len()) as u32)
-        .to_be_bytes()
-        .to_vec();
+    let mut frame = ((4 + header.len() + body.len()) as u32).to_be_bytes().to_vec();
     frame.extend_from_slice(&(1 << 24 | header.len() as u32).to_be_bytes());
     frame.extend_from_slice(&header);
     frame.extend_from_slice(body);
@@ -206,12 +176,7 @@ fn t10_bytes_left_over_are_cut_and_the_body_is_never_eaten() {
 
 #[test]
 fn t11_of_equal_binary_keys_the_last_wins() {
-    let ext = [
-        pair(b"queueId", b"1"),
-        pair(b"b", b"2"),
-        pair(b"queueId", b"3"),
-    ]
-    .concat();
+    let ext = [pair(b"queueId", b"1"), pair(b"b", b"2"), pair(b"queueId", b"3")].concat();
     let header = binary_ext(&ext);
     let command = Command::decode(Encoding::Binary, &header).unwrap();
     assert_eq!(command.ext_fields.get("queueId").as_deref(), Some("3"));
@@ -233,27 +198,14 @@ fn t12_of_equal_json_keys_the_last_wins() {
 fn t13_too_many_fields_are_cut() {
     let many = |count| binary_ext(&pair(b"", b"").repeat(count));
     assert!(
-        Command::decode(Encoding::Binary, &many(EXT_FIELDS_MAX))
-            .unwrap()
-            .ext_fields
-            .is_empty()
+        Command::decode(Encoding::Binary, &many(EXT_FIELDS_MAX)).unwrap().ext_fields.is_empty()
     );
     let error = Command::decode(Encoding::Binary, &many(EXT_FIELDS_MAX + 1)).unwrap_err();
     assert_eq!(error.kind(), DecodeErrorKind::TooManyExtFields);
-    let many = |count| {
-        format!(
-            "{{\"extFields\":{{{}\"z\":\"\"}}}}",
-            "\"a\":\"b\",".repeat(count - 1)
-        )
-    };
-    assert_eq!(
-        json(&many(EXT_FIELDS_MAX)).ext_fields.iter().count(),
-        EXT_FIELDS_MAX
-    );
-    assert_eq!(
-        json_error(&many(EXT_FIELDS_MAX + 1)),
-        DecodeErrorKind::TooManyExtFields
-    );
+    let many =
+        |count| format!("{{\"extFields\":{{{}\"z\":\"\"}}}}", "\"a\":\"b\",".repeat(count - 1));
+    assert_eq!(json(&many(EXT_FIELDS_MAX)).ext_fields.iter().count(), EXT_FIELDS_MAX);
+    assert_eq!(json_error(&many(EXT_FIELDS_MAX + 1)), DecodeErrorKind::TooManyExtFields);
 }
 
 #[test]
@@ -266,11 +218,7 @@ fn t14_deep_nesting_is_cut_everywhere() {
             ("{\"remark\":", "}", 1),
         ] {
             let nested = |count: usize| {
-                format!(
-                    "{before}{}1{}{after}",
-                    open.repeat(count),
-                    close.repeat(count)
-                )
+                format!("{before}{}1{}{after}", open.repeat(count), close.repeat(count))
             };
             let fits = (JSON_DEPTH_MAX - around) / per;
             json(&nested(fits));
@@ -287,77 +235,47 @@ fn t15_bad_utf8_is_replaced_and_the_request_completes() {
     let command = Command::decode(Encoding::Json, header).unwrap();
     assert_eq!(command.opaque, 9);
     assert_eq!(command.remark.as_deref(), Some("a\u{fffd}b\n\u{fffd}"));
-    assert_eq!(
-        command.ext_fields.get("k\u{fffd}").as_deref(),
-        Some("v\u{fffd}\u{fffd}\u{fffd}")
-    );
+    assert_eq!(command.ext_fields.get("k\u{fffd}").as_deref(), Some("v\u{fffd}\u{fffd}\u{fffd}"));
     assert_eq!(command.ext_fields.get("queueId").as_deref(), Some("1"));
 
     let header = binary(2, b"\xffx", 10, &pair(b"\xfe", b"v\xfd!"));
     let command = Command::decode(Encoding::Binary, &header).unwrap();
     assert_eq!(command.remark.as_deref(), Some("\u{fffd}x"));
-    assert_eq!(
-        command.ext_fields.get("\u{fffd}").as_deref(),
-        Some("v\u{fffd}!")
-    );
+    assert_eq!(command.ext_fields.get("\u{fffd}").as_deref(), Some("v\u{fffd}!"));
 }
 
 #[test]
 fn t16_unknown_languages_versions_flags_and_fields_are_ignored() {
     let text = r#"{"suspended":false,"x":[1,{"y":[-1.5e+3,true,false,null,"\u00e9"]},{},[]],"language":"KLINGON","version":99999,"flag":13,"code":-1000,"serializeTypeCurrentRPC":"JSON"}"#;
     let command = json(text);
-    assert_eq!(
-        (command.language, command.version, command.flag),
-        (255, 99_999, 13)
-    );
+    assert_eq!((command.language, command.version, command.flag), (255, 99_999, 13));
     assert_eq!(command.code, -1000);
     assert!(command.is_response() && !command.is_oneway());
-    for (language, code) in [
-        ("\"RUST\"", 12),
-        ("12", 12),
-        ("14", 255),
-        ("null", 255),
-        ("-1", 255),
-        ("{}", 255),
-    ] {
+    for (language, code) in
+        [("\"RUST\"", 12), ("12", 12), ("14", 255), ("null", 255), ("-1", 255), ("{}", 255)]
+    {
         let text = format!("{{\"language\":{language}}}");
         assert_eq!(json(&text).language, code, "{language}");
     }
     let mut header = binary_ext(b"");
     header[2] = 77;
-    assert_eq!(
-        Command::decode(Encoding::Binary, &header).unwrap().language,
-        255
-    );
+    assert_eq!(Command::decode(Encoding::Binary, &header).unwrap().language, 255);
     assert_eq!(json("{}").language, 0);
 }
 
 #[test]
 fn t17_numbers_out_of_range_are_cut_and_never_sent() {
     for key in ["code", "opaque", "flag", "version"] {
-        for number in [
-            "2147483648",
-            "-2147483649",
-            "99999999999999999999999",
-            "1.0",
-            "1e3",
-        ] {
+        for number in ["2147483648", "-2147483649", "99999999999999999999999", "1.0", "1e3"] {
             let text = format!("{{\"{key}\":{number}}}");
-            assert_eq!(
-                json_error(&text),
-                DecodeErrorKind::NumberOutOfRange,
-                "{text}"
-            );
+            assert_eq!(json_error(&text), DecodeErrorKind::NumberOutOfRange, "{text}");
         }
         for wrong in ["\"1\"", "true", "-", "{}", "[1]", ""] {
             let text = format!("{{\"{key}\":{wrong}}}");
             assert_eq!(json_error(&text), DecodeErrorKind::InvalidJson, "{text}");
         }
     }
-    assert_eq!(
-        json("{\"code\":2147483647,\"opaque\":-2147483648}").opaque,
-        i32::MIN
-    );
+    assert_eq!(json("{\"code\":2147483647,\"opaque\":-2147483648}").opaque, i32::MIN);
     assert_eq!(json("{\"opaque\":null}").opaque, 0);
 
     let mut out = b"before".to_vec();
@@ -371,10 +289,7 @@ fn t17_numbers_out_of_range_are_cut_and_never_sent() {
     assert_eq!(error, Err(EncodeError::CodeOutOfRange(200_050)));
     head.encoding = Encoding::Json;
     head.opaque = -1;
-    assert_eq!(
-        encode_request(&mut out, &head, &[], &[]),
-        Err(EncodeError::OpaqueNegative(-1))
-    );
+    assert_eq!(encode_request(&mut out, &head, &[], &[]), Err(EncodeError::OpaqueNegative(-1)));
     assert_eq!(out, b"before");
     head.opaque = 1;
     encode_request(&mut out, &head, &[], &[]).unwrap();
@@ -399,32 +314,17 @@ fn t18_what_no_peer_could_read_is_refused_and_takes_nothing() {
             assert_eq!(out, b"before", "{error}");
             error
         };
-        assert_eq!(
-            request(&[("a", "b"), ("", "c")], &[]),
-            EncodeError::KeyEmpty
-        );
+        assert_eq!(request(&[("a", "b"), ("", "c")], &[]), EncodeError::KeyEmpty);
         let error = EncodeError::KeyTooLong { length: key.len() };
         assert_eq!(request(&[(&key, "b")], &[]), error);
-        assert!(matches!(
-            request(&[("a", &value)], &[]),
-            EncodeError::HeaderTooLong { .. }
-        ));
-        assert!(matches!(
-            request(&[], &body),
-            EncodeError::FrameTooLong { .. }
-        ));
-        let header = SendHeader {
-            properties: &value,
-            ..send_header()
-        };
+        assert!(matches!(request(&[("a", &value)], &[]), EncodeError::HeaderTooLong { .. }));
+        assert!(matches!(request(&[], &body), EncodeError::FrameTooLong { .. }));
+        let header = SendHeader { properties: &value, ..send_header() };
         let error = encode_send(&mut out, &head, &header, 0).unwrap_err();
         assert!(matches!(error, EncodeError::HeaderTooLong { .. }));
         let error = encode_send(&mut out, &head, &send_header(), usize::MAX).unwrap_err();
         assert!(matches!(error, EncodeError::FrameTooLong { .. }));
-        let wrong = RequestHead {
-            code: RequestCode::HEART_BEAT,
-            ..head
-        };
+        let wrong = RequestHead { code: RequestCode::HEART_BEAT, ..head };
         let error = encode_send(&mut out, &wrong, &send_header(), 0).unwrap_err();
         assert_eq!(error, EncodeError::NotASend(RequestCode::HEART_BEAT));
         assert_eq!(out, b"before");
@@ -436,12 +336,7 @@ fn t18_what_no_peer_could_read_is_refused_and_takes_nothing() {
 fn t18_the_longest_frame_is_exactly_the_limit() {
     for encoding in [Encoding::Json, Encoding::Binary] {
         let code = RequestCode::SEND_MESSAGE_V2;
-        let head = RequestHead {
-            encoding,
-            code,
-            opaque: 1,
-            oneway: false,
-        };
+        let head = RequestHead { encoding, code, opaque: 1, oneway: false };
         let mut out = Vec::new();
         encode_send(&mut out, &head, &send_header(), 0).unwrap();
         let room = FRAME_LENGTH_MAX + 4 - out.len();
@@ -449,10 +344,7 @@ fn t18_the_longest_frame_is_exactly_the_limit() {
         out.clear();
         encode_send(&mut out, &head, &send_header(), room).unwrap();
         out.resize(out.len() + room, 0);
-        assert_eq!(
-            split_frame(&out).unwrap().unwrap().length,
-            FRAME_LENGTH_MAX + 4
-        );
+        assert_eq!(split_frame(&out).unwrap().unwrap().length, FRAME_LENGTH_MAX + 4);
     }
 }
 
@@ -479,31 +371,17 @@ fn send_header() -> SendHeader<'static> {
 fn t18_empty_fields_are_left_out() {
     for encoding in [Encoding::Json, Encoding::Binary] {
         for code in [RequestCode::SEND_MESSAGE, RequestCode::SEND_BATCH_MESSAGE] {
-            let head = RequestHead {
-                encoding,
-                code,
-                opaque: 1,
-                oneway: true,
-            };
+            let head = RequestHead { encoding, code, opaque: 1, oneway: true };
             let mut out = Vec::new();
             encode_send(&mut out, &head, &send_header(), 0).unwrap();
             let frame = split_frame(&out).unwrap().unwrap();
             let command = Command::decode(encoding, frame.header).unwrap();
             assert!(command.is_oneway());
-            assert!(
-                command
-                    .ext_fields
-                    .iter()
-                    .all(|(_, value)| !value.is_empty())
-            );
+            assert!(command.ext_fields.iter().all(|(_, value)| !value.is_empty()));
             assert_eq!(command.ext_fields.iter().count(), 10);
             let long = code == RequestCode::SEND_MESSAGE;
             let get = |letter, name| {
-                command
-                    .ext_fields
-                    .get(if long { name } else { letter })
-                    .unwrap()
-                    .into_owned()
+                command.ext_fields.get(if long { name } else { letter }).unwrap().into_owned()
             };
             assert_eq!(get("g", "bornTimestamp"), i64::MIN.to_string());
             assert_eq!(get("h", "flag"), i32::MIN.to_string());
@@ -589,10 +467,7 @@ fn t44_receipts_that_cannot_be_read_are_none() {
     let text = r#"{"extFields":{"queueId":2147483647,"queueOffs\u0065t":9223372036854775807,"TRACE_ON":false,"batchUniqId":"B","recallHandle":"R\/"}}"#;
     let command = json(text);
     let receipt = SendResponse::read(&command.ext_fields).unwrap();
-    assert_eq!(
-        (receipt.queue_id, receipt.queue_offset),
-        (i32::MAX, i64::MAX)
-    );
+    assert_eq!((receipt.queue_id, receipt.queue_offset), (i32::MAX, i64::MAX));
     assert!(!receipt.trace_on);
     assert_eq!(receipt.batch_unique_id.as_deref(), Some("B"));
     assert_eq!(receipt.recall_handle.as_deref(), Some("R/"));
@@ -601,14 +476,8 @@ fn t44_receipts_that_cannot_be_read_are_none() {
 #[test]
 fn heartbeats_are_escaped() {
     let mut out = Vec::new();
-    encode_heartbeat(
-        &mut out,
-        Encoding::Binary,
-        3,
-        "a\"\\\n\u{1f600}@1",
-        &["g1", "g\u{1}2"],
-    )
-    .unwrap();
+    encode_heartbeat(&mut out, Encoding::Binary, 3, "a\"\\\n\u{1f600}@1", &["g1", "g\u{1}2"])
+        .unwrap();
     let frame = split_frame(&out).unwrap().unwrap();
     let body: serde_json::Value = serde_json::from_slice(frame.body).unwrap();
     let expected = serde_json::json!({
@@ -629,10 +498,7 @@ fn json_headers_may_be_written_in_any_way() {
     assert_eq!(command.remark.as_deref(), Some("é😀\u{fffd}\n\"/"));
     let fields: Vec<_> = command.ext_fields.iter().collect();
     let expected = [("n", "5"), ("b", "true"), ("o", "[1, 2]"), ("e", "")];
-    assert_eq!(
-        fields,
-        expected.map(|(key, value)| (key.into(), value.into()))
-    );
+    assert_eq!(fields, expected.map(|(key, value)| (key.into(), value.into())));
     let wrong = [
         "",
         "[]",

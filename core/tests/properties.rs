@@ -10,11 +10,7 @@ use rocketmq_core::wire::{
 
 /// Text with many of the characters that matter to a scanner.
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "[a-z]{0,20}",
-        "[\\x00-\\x7f]{0,24}",
-        "[\"\\\\/\\x01\\x02{}:,é漢😀a]{0,24}"
-    ]
+    prop_oneof!["[a-z]{0,20}", "[\\x00-\\x7f]{0,24}", "[\"\\\\/\\x01\\x02{}:,é漢😀a]{0,24}"]
 }
 
 /// Pieces that make a header likely to get far.
@@ -86,16 +82,8 @@ fn decoded(frame: &[u8]) -> (i32, i32, bool, BTreeMap<String, String>, Vec<u8>) 
     let frame = split_frame(frame).unwrap().unwrap();
     let command = Command::decode(frame.encoding, frame.header).unwrap();
     let fields = command.ext_fields.iter();
-    let fields = fields
-        .map(|(key, value)| (key.into_owned(), value.into_owned()))
-        .collect();
-    (
-        command.code,
-        command.opaque,
-        command.is_oneway(),
-        fields,
-        frame.body.to_vec(),
-    )
+    let fields = fields.map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
+    (command.code, command.opaque, command.is_oneway(), fields, frame.body.to_vec())
 }
 
 proptest! {

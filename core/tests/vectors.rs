@@ -48,10 +48,7 @@ fn bytes(hex: &str) -> Vec<u8> {
         .filter(|character| !character.is_whitespace())
         .map(|digit| digit.to_digit(16).unwrap() as u8)
         .collect();
-    digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 fn property_string() -> String {
@@ -89,12 +86,7 @@ fn send_header(properties: &str) -> SendHeader<'_> {
 }
 
 fn head(encoding: Encoding, code: RequestCode, opaque: i32) -> RequestHead {
-    RequestHead {
-        encoding,
-        code,
-        opaque,
-        oneway: false,
-    }
+    RequestHead { encoding, code, opaque, oneway: false }
 }
 
 #[test]
@@ -107,14 +99,8 @@ fn a_route_query_in_json_has_the_fields_of_the_vector() {
     let expected = r#"{"code":105,"extFields":{"topic":"TopicTest"},"flag":0,"language":"RUST","opaque":7,"serializeTypeCurrentRPC":"JSON","version":479}"#;
     let mut expected: serde_json::Value = serde_json::from_str(expected).unwrap();
     // Java overwrites this one from the frame's type byte, so it is not sent.
-    expected
-        .as_object_mut()
-        .unwrap()
-        .remove("serializeTypeCurrentRPC");
-    assert_eq!(
-        serde_json::from_slice::<serde_json::Value>(ours.header).unwrap(),
-        expected
-    );
+    expected.as_object_mut().unwrap().remove("serializeTypeCurrentRPC");
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(ours.header).unwrap(), expected);
 }
 
 #[test]
@@ -167,9 +153,8 @@ fn a_send_in_json_has_the_fields_of_the_binary_vector_and_stays_short() {
 
 fn sorted(command: &Command<'_>) -> Vec<(String, String)> {
     let pairs = command.ext_fields.iter();
-    let mut pairs: Vec<_> = pairs
-        .map(|(key, value)| (key.into_owned(), value.into_owned()))
-        .collect();
+    let mut pairs: Vec<_> =
+        pairs.map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     pairs.sort();
     pairs
 }
@@ -183,10 +168,7 @@ fn a_send_response_reads_the_same_in_both_encodings() {
     let json = Command::decode(Encoding::Json, SEND_RESPONSE_JSON.as_bytes()).unwrap();
     for command in [binary, json] {
         assert!(command.is_response() && !command.is_oneway());
-        assert_eq!(
-            (command.code, command.language, command.version),
-            (0, 0, 479)
-        );
+        assert_eq!((command.code, command.language, command.version), (0, 0, 479));
         assert_eq!((command.opaque, command.flag), (1, 1));
         assert_eq!(command.remark, None);
         let expected = SendResponse {
@@ -222,14 +204,8 @@ fn the_end_of_a_transaction_decodes_with_its_remark() {
     assert!(command.is_oneway() && !command.is_response());
     assert_eq!((command.code, command.language), (37, 12));
     assert_eq!(command.remark.as_deref(), Some("ré"));
-    assert_eq!(
-        command.ext_fields.get("commitLogOffset").as_deref(),
-        Some("1024")
-    );
-    assert_eq!(
-        command.ext_fields.get("fromTransactionCheck").as_deref(),
-        Some("false")
-    );
+    assert_eq!(command.ext_fields.get("commitLogOffset").as_deref(), Some("1024"));
+    assert_eq!(command.ext_fields.get("fromTransactionCheck").as_deref(), Some("false"));
     assert_eq!(command.ext_fields.iter().count(), 9);
 }
 
@@ -250,17 +226,11 @@ fn a_batch_is_the_vector() {
 fn a_unique_key_is_the_vector() {
     let expected = [
         ("192.168.0.9", "C0A800090E1630946E0947B76000002A"),
-        (
-            "fd00::2",
-            "FD0000000000000000000000000000020E1630946E0947B76000002A",
-        ),
+        ("fd00::2", "FD0000000000000000000000000000020E1630946E0947B76000002A"),
     ];
     for (host, text) in expected {
         let source = UniqueKeySource::new(host.parse().unwrap(), 3606, 0x3094_6E09, 0);
-        let key = (0..=42)
-            .map(|_| source.next(1_700_000_000_000))
-            .last()
-            .unwrap();
+        let key = (0..=42).map(|_| source.next(1_700_000_000_000)).last().unwrap();
         assert_eq!(key.to_string(), text);
         assert_eq!(text.to_lowercase().parse(), Ok(key));
         let mut written = String::from(">");
@@ -280,10 +250,7 @@ fn a_unique_key_is_the_vector() {
 fn offset_message_ids_are_the_vectors() {
     let expected = [
         ("192.168.0.1", "C0A8000100002A9F0000000000000400"),
-        (
-            "fd00::1",
-            "FD00000000000000000000000000000100002A9F0000000000000400",
-        ),
+        ("fd00::1", "FD00000000000000000000000000000100002A9F0000000000000400"),
     ];
     for (host, text) in expected {
         let id: OffsetMessageId = text.to_lowercase().parse().unwrap();
@@ -291,12 +258,7 @@ fn offset_message_ids_are_the_vectors() {
         assert_eq!((id.port, id.commit_log_offset), (10_911, 1024));
         assert_eq!(id.to_string(), text);
     }
-    for wrong in [
-        "",
-        "C0A80001",
-        "C0A8000100012A9F0000000000000400",
-        &"é".repeat(16),
-    ] {
+    for wrong in ["", "C0A80001", "C0A8000100012A9F0000000000000400", &"é".repeat(16)] {
         assert!(wrong.parse::<OffsetMessageId>().is_err(), "{wrong}");
     }
 }

@@ -39,9 +39,7 @@ pub fn encode_batch_entry(
     let length = properties.len();
     let properties_length =
         i16::try_from(length).map_err(|_| BatchError::PropertiesTooLong { length })?;
-    let length = BATCH_ENTRY_OVERHEAD
-        .saturating_add(length)
-        .saturating_add(body.len());
+    let length = BATCH_ENTRY_OVERHEAD.saturating_add(length).saturating_add(body.len());
     let total = i32::try_from(length).map_err(|_| BatchError::EntryTooLong { length })?;
     out.reserve(length);
     out.extend_from_slice(&total.to_be_bytes());

@@ -62,9 +62,7 @@ pub(super) fn decode(header: &[u8]) -> Result<Command<'_>, DecodeError> {
         Some((code, language, reader.i16()?, reader.i32()?, reader.i32()?))
     })();
     let Some((code, language, version, opaque, flag)) = fixed else {
-        let kind = DecodeErrorKind::HeaderTooShort {
-            length: header.len() as u32,
-        };
+        let kind = DecodeErrorKind::HeaderTooShort { length: header.len() as u32 };
         return Err(DecodeError::new(kind, 0));
     };
     let before_remark = reader.rest;
@@ -87,11 +85,7 @@ pub(super) fn decode(header: &[u8]) -> Result<Command<'_>, DecodeError> {
         opaque,
         flag,
         // An empty remark and none are the same on the wire.
-        remark: if remark.is_empty() {
-            None
-        } else {
-            Some(lossy(remark))
-        },
+        remark: if remark.is_empty() { None } else { Some(lossy(remark)) },
         ext_fields: ExtFields::binary(ext),
     })
 }

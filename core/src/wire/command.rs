@@ -165,9 +165,7 @@ fn read_ext_fields<'a>(
         }
         scanner.value(2)?;
     }
-    Ok(ExtFields(Fields::Json(
-        source.slice(start, scanner.position()),
-    )))
+    Ok(ExtFields(Fields::Json(source.slice(start, scanner.position()))))
 }
 
 /// A language by its name or its number.
@@ -177,15 +175,10 @@ fn language(value: Value, source: Source<'_>) -> u8 {
         Value::String(span) => {
             let name = span.of(source);
             let known = LANGUAGES.iter().position(|language| name.is(language));
-            known
-                .and_then(|code| u8::try_from(code).ok())
-                .unwrap_or(LANGUAGE_UNKNOWN)
+            known.and_then(|code| u8::try_from(code).ok()).unwrap_or(LANGUAGE_UNKNOWN)
         }
         Value::Other(span) => {
-            let number = span
-                .of(source)
-                .unescaped_bytes()
-                .and_then(text::parse_decimal);
+            let number = span.of(source).unescaped_bytes().and_then(text::parse_decimal);
             let code = number.and_then(|code| u8::try_from(code).ok());
             code.map_or(LANGUAGE_UNKNOWN, known_language)
         }
@@ -196,11 +189,7 @@ fn language(value: Value, source: Source<'_>) -> u8 {
 // Java: LanguageCode#valueOf
 #[inline]
 pub(super) const fn known_language(code: u8) -> u8 {
-    if (code as usize) < LANGUAGES.len() {
-        code
-    } else {
-        LANGUAGE_UNKNOWN
-    }
+    if (code as usize) < LANGUAGES.len() { code } else { LANGUAGE_UNKNOWN }
 }
 
 /// The extension fields of a header, read where they stand in the frame. Reading walks over all
@@ -221,11 +210,7 @@ enum Fields<'a> {
 impl<'a> ExtFields<'a> {
     #[inline]
     pub(super) const fn binary(pairs: &'a [u8]) -> Self {
-        Self(if pairs.is_empty() {
-            Fields::None
-        } else {
-            Fields::Binary(pairs)
-        })
+        Self(if pairs.is_empty() { Fields::None } else { Fields::Binary(pairs) })
     }
 
     /// All fields in the order of the frame. A key that stands twice comes twice; a null value
@@ -257,11 +242,7 @@ impl<'a> ExtFields<'a> {
             Fields::Json(source) => {
                 let mut scanner = Scanner::new(source.bytes());
                 scanner.take(b'{');
-                RawFields::Json {
-                    scanner,
-                    source,
-                    first: true,
-                }
+                RawFields::Json { scanner, source, first: true }
             }
         }
     }
@@ -302,11 +283,7 @@ impl<'a> Iterator for ExtFieldsIter<'a> {
 /// Walks over fields without decoding them.
 #[derive(Debug, Clone)]
 pub(super) enum RawFields<'a> {
-    Json {
-        scanner: Scanner<'a>,
-        source: Source<'a>,
-        first: bool,
-    },
+    Json { scanner: Scanner<'a>, source: Source<'a>, first: bool },
     Binary(&'a [u8]),
 }
 
@@ -316,11 +293,7 @@ impl<'a> Iterator for RawFields<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Json {
-                scanner,
-                source,
-                first,
-            } => {
+            Self::Json { scanner, source, first } => {
                 let key = scanner.next_key(first).ok()??;
                 let value = match scanner.value(2).ok()? {
                     Value::Null => None,

@@ -80,12 +80,7 @@ impl RequestHead {
             return Err(EncodeError::OpaqueNegative(self.opaque));
         }
         let flag = if self.oneway { FLAG_ONEWAY } else { 0 };
-        let start = Start {
-            code: self.code.0,
-            opaque: self.opaque,
-            flag,
-            remark: None,
-        };
+        let start = Start { code: self.code.0, opaque: self.opaque, flag, remark: None };
         start.checked(self.encoding)
     }
 }
@@ -104,9 +99,7 @@ pub fn encode_request(
     body: &[u8],
 ) -> Result<(), EncodeError> {
     let start = head.start()?;
-    write_frame(out, head.encoding, &start, ext, |out| {
-        out.extend_from_slice(body)
-    })
+    write_frame(out, head.encoding, &start, ext, |out| out.extend_from_slice(body))
 }
 
 /// Appends a whole response to a request of the peer. `opaque` is that of the request and may be
@@ -125,16 +118,9 @@ pub fn encode_response(
     ext: &[(&str, &str)],
     body: &[u8],
 ) -> Result<(), EncodeError> {
-    let start = Start {
-        code: code.0,
-        opaque,
-        flag: FLAG_RESPONSE,
-        remark,
-    };
+    let start = Start { code: code.0, opaque, flag: FLAG_RESPONSE, remark };
     let start = start.checked(encoding)?;
-    write_frame(out, encoding, &start, ext, |out| {
-        out.extend_from_slice(body)
-    })
+    write_frame(out, encoding, &start, ext, |out| out.extend_from_slice(body))
 }
 
 /// Appends a request for the route of `topic`, asking for strict JSON.
@@ -150,18 +136,8 @@ pub fn encode_route_query(
     topic: &str,
 ) -> Result<(), EncodeError> {
     let code = RequestCode::GET_ROUTEINFO_BY_TOPIC;
-    let head = RequestHead {
-        encoding,
-        code,
-        opaque,
-        oneway: false,
-    };
-    encode_request(
-        out,
-        &head,
-        &[("topic", topic), ("acceptStandardJsonOnly", "true")],
-        &[],
-    )
+    let head = RequestHead { encoding, code, opaque, oneway: false };
+    encode_request(out, &head, &[("topic", topic), ("acceptStandardJsonOnly", "true")], &[])
 }
 
 /// Appends a heartbeat of a client that only produces.
@@ -177,12 +153,7 @@ pub fn encode_heartbeat(
     client_id: &str,
     producer_groups: &[&str],
 ) -> Result<(), EncodeError> {
-    let head = RequestHead {
-        encoding,
-        code: RequestCode::HEART_BEAT,
-        opaque,
-        oneway: false,
-    };
+    let head = RequestHead { encoding, code: RequestCode::HEART_BEAT, opaque, oneway: false };
     write_frame(out, encoding, &head.start()?, &[], |out| {
         out.extend_from_slice(b"{\"clientID\":\"");
         push_escaped(out, client_id);
@@ -213,18 +184,8 @@ pub fn encode_unregister(
     producer_group: &str,
 ) -> Result<(), EncodeError> {
     let code = RequestCode::UNREGISTER_CLIENT;
-    let head = RequestHead {
-        encoding,
-        code,
-        opaque,
-        oneway: false,
-    };
-    encode_request(
-        out,
-        &head,
-        &[("clientID", client_id), ("producerGroup", producer_group)],
-        &[],
-    )
+    let head = RequestHead { encoding, code, opaque, oneway: false };
+    encode_request(out, &head, &[("clientID", client_id), ("producerGroup", producer_group)], &[])
 }
 
 /// What stands before and after the extension fields.
@@ -275,13 +236,7 @@ impl Start<'_> {
         let code = i16::try_from(self.code).map_err(|_| EncodeError::CodeOutOfRange(self.code))?;
         let [code_high, code_low] = code.to_be_bytes();
         let [version_high, version_low] = CLIENT_VERSION.to_be_bytes();
-        out.extend_from_slice(&[
-            code_high,
-            code_low,
-            CLIENT_LANGUAGE,
-            version_high,
-            version_low,
-        ]);
+        out.extend_from_slice(&[code_high, code_low, CLIENT_LANGUAGE, version_high, version_low]);
         out.extend_from_slice(&self.opaque.to_be_bytes());
         out.extend_from_slice(&self.flag.to_be_bytes());
         push_long_text(out, self.remark.unwrap_or_default().as_bytes())
@@ -396,9 +351,7 @@ impl OpenLength {
 
 #[inline]
 fn patch(out: &mut [u8], position: usize, bytes: [u8; 4]) {
-    let target = out
-        .get_mut(position..)
-        .and_then(|rest| rest.first_chunk_mut::<4>());
+    let target = out.get_mut(position..).and_then(|rest| rest.first_chunk_mut::<4>());
     if let Some(target) = target {
         *target = bytes;
     }
@@ -421,9 +374,7 @@ impl OpenFrame {
     /// Bytes of the header, as long as nothing follows it.
     #[inline]
     pub(super) fn header_length(&self, out: &[u8]) -> usize {
-        out.len()
-            .saturating_sub(self.position)
-            .saturating_sub(LENGTH_PREFIX + HEADER_WORD)
+        out.len().saturating_sub(self.position).saturating_sub(LENGTH_PREFIX + HEADER_WORD)
     }
 
     /// Appends the body and fills in the lengths, or takes back all that was written.
@@ -474,13 +425,9 @@ impl OpenFrame {
         body_length: usize,
     ) -> Result<(), EncodeError> {
         if header_length > HEADER_LENGTH_ENCODE_MAX {
-            return Err(EncodeError::HeaderTooLong {
-                length: header_length,
-            });
+            return Err(EncodeError::HeaderTooLong { length: header_length });
         }
-        let length = HEADER_WORD
-            .saturating_add(header_length)
-            .saturating_add(body_length);
+        let length = HEADER_WORD.saturating_add(header_length).saturating_add(body_length);
         let prefix = match u32::try_from(length) {
             Ok(prefix) if length <= FRAME_LENGTH_MAX => prefix,
             _ => return Err(EncodeError::FrameTooLong { length }),
@@ -488,11 +435,7 @@ impl OpenFrame {
         // The check above keeps the length within the lower 24 bits.
         let word = u32::from(self.encoding.code()) << 24 | header_length as u32;
         patch(out, self.position, prefix.to_be_bytes());
-        patch(
-            out,
-            self.position.saturating_add(LENGTH_PREFIX),
-            word.to_be_bytes(),
-        );
+        patch(out, self.position.saturating_add(LENGTH_PREFIX), word.to_be_bytes());
         Ok(())
     }
 }

@@ -74,10 +74,7 @@ pub enum DecodeErrorKind {
     InvalidJson,
     /// The JSON header is nested deeper than
     /// [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX).
-    #[error(
-        "the JSON header is nested deeper than {}",
-        crate::limits::JSON_DEPTH_MAX
-    )]
+    #[error("the JSON header is nested deeper than {}", crate::limits::JSON_DEPTH_MAX)]
     NestingTooDeep,
     /// A number of the JSON header is not an integer of 32 bits.
     #[error("a number of the JSON header is not a 32 bit integer")]
@@ -95,10 +92,7 @@ pub enum DecodeErrorKind {
     #[error("the header has bytes left over: the peer is out of step")]
     LeftoverBytes,
     /// More extension fields than [`EXT_FIELDS_MAX`](crate::limits::EXT_FIELDS_MAX).
-    #[error(
-        "the header has more than {} extension fields",
-        crate::limits::EXT_FIELDS_MAX
-    )]
+    #[error("the header has more than {} extension fields", crate::limits::EXT_FIELDS_MAX)]
     TooManyExtFields,
 }
 

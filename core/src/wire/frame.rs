@@ -95,19 +95,12 @@ pub fn split_frame(buf: &[u8]) -> Result<Option<Frame<'_>>, DecodeError> {
     let Some((frame, _)) = rest.split_at_checked(length) else {
         return Ok(None);
     };
-    let parts = frame
-        .get(HEADER_WORD..)
-        .and_then(|rest| rest.split_at_checked(header_length));
+    let parts = frame.get(HEADER_WORD..).and_then(|rest| rest.split_at_checked(header_length));
     // The checks above leave no way to get here without both parts.
     let Some((header, body)) = parts else {
         return Err(header_too_long(header_length));
     };
-    Ok(Some(Frame {
-        encoding,
-        header,
-        body,
-        length: LENGTH_PREFIX.saturating_add(length),
-    }))
+    Ok(Some(Frame { encoding, header, body, length: LENGTH_PREFIX.saturating_add(length) }))
 }
 
 fn checked_length(prefix: [u8; LENGTH_PREFIX]) -> Result<usize, DecodeError> {
@@ -139,19 +132,14 @@ fn checked_word(
         return Err(DecodeError::new(kind, LENGTH_PREFIX));
     }
     let Some(encoding) = Encoding::from_code(code) else {
-        return Err(DecodeError::new(
-            DecodeErrorKind::UnknownEncoding(code),
-            LENGTH_PREFIX,
-        ));
+        return Err(DecodeError::new(DecodeErrorKind::UnknownEncoding(code), LENGTH_PREFIX));
     };
     let header_length = u32::from_be_bytes([0, high, middle, low]) as usize;
     if header_length > HEADER_LENGTH_MAX || header_length > length.saturating_sub(HEADER_WORD) {
         return Err(header_too_long(header_length));
     }
     if header_length < encoding.shortest_header() {
-        let kind = DecodeErrorKind::HeaderTooShort {
-            length: header_length as u32,
-        };
+        let kind = DecodeErrorKind::HeaderTooShort { length: header_length as u32 };
         return Err(DecodeError::new(kind, LENGTH_PREFIX));
     }
     Ok((encoding, header_length))
@@ -160,12 +148,7 @@ fn checked_word(
 #[cold]
 fn header_too_long(length: usize) -> DecodeError {
     // The length has 24 bits.
-    DecodeError::new(
-        DecodeErrorKind::HeaderTooLong {
-            length: length as u32,
-        },
-        LENGTH_PREFIX,
-    )
+    DecodeError::new(DecodeErrorKind::HeaderTooLong { length: length as u32 }, LENGTH_PREFIX)
 }
 
 /// What the first four bytes of a peer that is no RocketMQ server give away.

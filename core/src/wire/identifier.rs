@@ -46,9 +46,7 @@ impl FromStr for OffsetMessageId {
             56 => 32,
             _ => return Err(OffsetMessageIdError),
         };
-        let (host, rest) = text
-            .split_at_checked(host_digits)
-            .ok_or(OffsetMessageIdError)?;
+        let (host, rest) = text.split_at_checked(host_digits).ok_or(OffsetMessageIdError)?;
         let (port, offset) = rest.split_at_checked(8).ok_or(OffsetMessageIdError)?;
         let host = match u32::try_from(hex_number(host)?) {
             Ok(bits) if host_digits == 8 => IpAddr::V4(Ipv4Addr::from_bits(bits)),
@@ -56,11 +54,7 @@ impl FromStr for OffsetMessageId {
         };
         let port = u16::try_from(hex_number(port)?).map_err(|_| OffsetMessageIdError)?;
         let offset = u64::try_from(hex_number(offset)?).map_err(|_| OffsetMessageIdError)?;
-        Ok(Self {
-            host,
-            port,
-            commit_log_offset: offset.cast_signed(),
-        })
+        Ok(Self { host, port, commit_log_offset: offset.cast_signed() })
     }
 }
 

@@ -55,20 +55,13 @@ impl<'a> Text<'a> {
     /// Text that stands for itself.
     #[inline]
     pub(super) const fn plain(source: Source<'a>) -> Self {
-        Self {
-            source,
-            escaped: false,
-        }
+        Self { source, escaped: false }
     }
 
     /// The bytes of text without escapes.
     #[inline]
     pub(super) fn unescaped_bytes(self) -> Option<&'a [u8]> {
-        if self.escaped {
-            None
-        } else {
-            Some(self.source.bytes())
-        }
+        if self.escaped { None } else { Some(self.source.bytes()) }
     }
 
     /// The text that is meant: borrowed when nothing has to be replaced.
@@ -112,10 +105,7 @@ impl Span {
     /// The text that stands here in `source`.
     #[inline]
     pub(super) fn of(self, source: Source<'_>) -> Text<'_> {
-        Text {
-            source: source.slice(self.start, self.end),
-            escaped: self.escaped,
-        }
+        Text { source: source.slice(self.start, self.end), escaped: self.escaped }
     }
 }
 
@@ -195,11 +185,7 @@ impl<'a> Scanner<'a> {
     /// Takes `byte`, which has to be the next token.
     #[inline]
     pub(super) fn expect(&mut self, byte: u8) -> Result<(), DecodeErrorKind> {
-        if self.take(byte) {
-            Ok(())
-        } else {
-            Err(DecodeErrorKind::InvalidJson)
-        }
+        if self.take(byte) { Ok(()) } else { Err(DecodeErrorKind::InvalidJson) }
     }
 
     /// Steps to the next key of an object whose opening brace is taken, or past its end (`None`).
@@ -233,11 +219,7 @@ impl<'a> Scanner<'a> {
         let start = self.position;
         self.position = start.saturating_add(plain_length(self.rest()));
         if self.peek() == Some(b'"') {
-            let span = Span {
-                start,
-                end: self.position,
-                escaped: false,
-            };
+            let span = Span { start, end: self.position, escaped: false };
             self.advance();
             return Ok(span);
         }
@@ -250,11 +232,7 @@ impl<'a> Scanner<'a> {
         loop {
             match self.peek() {
                 Some(b'"') => {
-                    let span = Span {
-                        start,
-                        end: self.position,
-                        escaped: true,
-                    };
+                    let span = Span { start, end: self.position, escaped: true };
                     self.advance();
                     return Ok(span);
                 }
@@ -301,11 +279,7 @@ impl<'a> Scanner<'a> {
             return Ok(Value::Null);
         }
         self.skip(depth)?;
-        Ok(Value::Other(Span {
-            start,
-            end: self.position,
-            escaped: false,
-        }))
+        Ok(Value::Other(Span { start, end: self.position, escaped: false }))
     }
 
     /// Reads an integer of 32 bits; `null` is 0, as it is for a Java `int`.
@@ -320,10 +294,7 @@ impl<'a> Scanner<'a> {
         }
         let start = self.position;
         let mut value = 0_i64;
-        while let Some(digit) = self
-            .peek()
-            .map(|byte| byte.wrapping_sub(b'0'))
-            .filter(|d| *d < 10)
+        while let Some(digit) = self.peek().map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10)
         {
             value = value.saturating_mul(10).saturating_add(i64::from(digit));
             self.advance();
@@ -487,9 +458,8 @@ fn unescape(bytes: &[u8]) -> String {
 /// The four digits after `\u`.
 fn code_unit(bytes: &[u8]) -> (u32, &[u8]) {
     let (digits, rest) = bytes.split_at_checked(4).unwrap_or((bytes, &[]));
-    let unit = digits.iter().fold(0, |unit, digit| {
-        unit << 4 | u32::from(hex_value(*digit).unwrap_or(0))
-    });
+    let unit =
+        digits.iter().fold(0, |unit, digit| unit << 4 | u32::from(hex_value(*digit).unwrap_or(0)));
     (unit, rest)
 }
 
@@ -499,14 +469,8 @@ fn character(unit: u32, rest: &[u8]) -> (char, &[u8]) {
         let (low, after) = code_unit(after);
         if (0xdc00..0xe000).contains(&low) {
             let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-            return (
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
-                after,
-            );
+            return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), after);
         }
     }
-    (
-        char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER),
-        rest,
-    )
+    (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), rest)
 }

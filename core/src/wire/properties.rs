@@ -211,10 +211,7 @@ impl<'a> Iterator for Properties<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let (piece, rest) = self
-                .rest
-                .split_once(PROPERTY_SEPARATOR)
-                .unwrap_or((self.rest, ""));
+            let (piece, rest) = self.rest.split_once(PROPERTY_SEPARATOR).unwrap_or((self.rest, ""));
             self.rest = rest;
             match piece.split_once(NAME_VALUE_SEPARATOR) {
                 Some((name, value)) if !name.is_empty() && !value.is_empty() => {

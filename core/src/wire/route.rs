@@ -185,10 +185,7 @@ pub fn decode_route(body: &[u8]) -> Result<TopicRoute, RouteError> {
 /// The parser's message without the peer's text in full length.
 fn reason_of(error: &serde_json::Error) -> Box<str> {
     let mut reason = alloc::format!("{error}");
-    let end = reason
-        .char_indices()
-        .nth(100)
-        .map_or(reason.len(), |(end, _)| end);
+    let end = reason.char_indices().nth(100).map_or(reason.len(), |(end, _)| end);
     reason.truncate(end);
     reason.into_boxed_str()
 }
@@ -285,16 +282,10 @@ impl Entry for QueueData {
         };
         for queues in [raw.read_queue_nums.0, raw.write_queue_nums.0] {
             if queues > i64::from(QUEUES_PER_BROKER_MAX) {
-                return Err(RouteError::TooManyQueues {
-                    broker: name,
-                    queues,
-                });
+                return Err(RouteError::TooManyQueues { broker: name, queues });
             }
         }
-        let flag = raw
-            .topic_sys_flag
-            .or(raw.topic_syn_flag)
-            .unwrap_or_default();
+        let flag = raw.topic_sys_flag.or(raw.topic_syn_flag).unwrap_or_default();
         Ok(Some(Self {
             broker_name: name,
             read_queue_nums: raw.read_queue_nums.clamped(),
@@ -321,16 +312,10 @@ impl Entry for TopicQueueMapping {
     type Raw = RawMapping;
 
     fn checked(key: &str, raw: RawMapping) -> Result<Option<Self>, RouteError> {
-        let bname = raw
-            .bname
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| Box::from(key));
+        let bname = raw.bname.filter(|name| !name.is_empty()).unwrap_or_else(|| Box::from(key));
         let queues = raw.total_queues.0;
         if queues > i64::from(QUEUES_PER_BROKER_MAX) {
-            return Err(RouteError::TooManyQueues {
-                broker: bname,
-                queues,
-            });
+            return Err(RouteError::TooManyQueues { broker: bname, queues });
         }
         let mut curr_id_map = raw.curr_id_map.0.0;
         curr_id_map.sort_by_key(|(logical, _)| *logical);
@@ -382,9 +367,7 @@ impl Visitor<'_> for IntegerVisitor {
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Integer, E> {
         let value = super::text::parse_decimal(value.trim().as_bytes());
-        value
-            .map(Integer)
-            .ok_or_else(|| E::custom("a string that is not an integer"))
+        value.map(Integer).ok_or_else(|| E::custom("a string that is not an integer"))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Integer, E> {
@@ -436,11 +419,7 @@ struct List<T> {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            seen: 0,
-            refused: None,
-        }
+        Self { kept: Vec::new(), seen: 0, refused: None }
     }
 }
 
@@ -451,9 +430,7 @@ impl<T: Entry> List<T> {
             return;
         }
         if self.seen > ROUTE_BROKERS_MAX {
-            self.refused = Some(RouteError::TooManyEntries {
-                entries: T::ENTRIES,
-            });
+            self.refused = Some(RouteError::TooManyEntries { entries: T::ENTRIES });
         }
         match raw.map(|raw| T::checked(key, raw)) {
             Some(Ok(entry)) => self.kept.extend(entry),

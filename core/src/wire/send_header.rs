@@ -239,11 +239,7 @@ fn write_binary<N: Names>(
     text(out, N::PRODUCER_GROUP, header.producer_group.as_bytes())?;
     text(out, N::TOPIC, header.topic.as_bytes())?;
     text(out, N::DEFAULT_TOPIC, header.default_topic.as_bytes())?;
-    number(
-        out,
-        N::DEFAULT_TOPIC_QUEUE_NUMS,
-        i64::from(header.default_topic_queue_nums),
-    )?;
+    number(out, N::DEFAULT_TOPIC_QUEUE_NUMS, i64::from(header.default_topic_queue_nums))?;
     number(out, N::QUEUE_ID, i64::from(header.queue_id))?;
     number(out, N::SYS_FLAG, i64::from(header.sys_flag))?;
     number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms)?;
@@ -272,11 +268,7 @@ mod tests {
     fn binary_keys_begin_with_their_length() {
         for Key { json, binary } in LongNames::ALL.into_iter().chain(LetterNames::ALL) {
             let (length, name) = binary.as_bytes().split_first_chunk::<2>().unwrap();
-            assert_eq!(
-                usize::from(u16::from_be_bytes(*length)),
-                name.len(),
-                "{json}"
-            );
+            assert_eq!(usize::from(u16::from_be_bytes(*length)), name.len(), "{json}");
         }
     }
 }

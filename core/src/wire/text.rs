@@ -31,10 +31,7 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
         done += 8;
         rest = after;
     }
-    done + rest
-        .iter()
-        .position(|&byte| byte == b'"' || byte == b'\\')
-        .unwrap_or(rest.len())
+    done + rest.iter().position(|&byte| byte == b'"' || byte == b'\\').unwrap_or(rest.len())
 }
 
 /// Appends `text` as the inside of a JSON string.
@@ -84,11 +81,7 @@ fn push_escape(out: &mut Vec<u8>, byte: u8) {
 /// The upper-case hexadecimal digit of the low four bits.
 pub(super) const fn hex_digit(nibble: u8) -> u8 {
     let nibble = nibble & 15;
-    if nibble < 10 {
-        b'0' + nibble
-    } else {
-        b'A' + (nibble - 10)
-    }
+    if nibble < 10 { b'0' + nibble } else { b'A' + (nibble - 10) }
 }
 
 /// The value of a hexadecimal digit of either case.
@@ -120,10 +113,7 @@ impl Decimal {
     /// The digits of `value`.
     #[inline]
     pub(super) fn new(value: i64) -> Self {
-        let mut decimal = Self {
-            buffer: [0; 20],
-            start: 20,
-        };
+        let mut decimal = Self { buffer: [0; 20], start: 20 };
         let mut rest = value.unsigned_abs();
         // Two digits at a time halve the divisions, which are what takes time.
         while rest >= 10 {
@@ -144,10 +134,7 @@ impl Decimal {
     fn push_front<const N: usize>(&mut self, bytes: [u8; N]) {
         // 20 bytes hold every i64 with its sign, so neither of the two can fail.
         self.start = self.start.saturating_sub(N);
-        let slot = self
-            .buffer
-            .get_mut(self.start..)
-            .and_then(|rest| rest.first_chunk_mut::<N>());
+        let slot = self.buffer.get_mut(self.start..).and_then(|rest| rest.first_chunk_mut::<N>());
         if let Some(slot) = slot {
             *slot = bytes;
         }
@@ -179,9 +166,5 @@ pub(super) fn parse_decimal(text: &[u8]) -> Option<i64> {
         // Negative numbers reach one further, so the sum runs below zero.
         value = value.checked_mul(10)?.checked_sub(i64::from(digit))?;
     }
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
-    }
+    if negative { Some(value) } else { value.checked_neg() }
 }

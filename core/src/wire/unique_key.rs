@@ -38,20 +38,13 @@ pub struct UniqueKey {
 impl UniqueKey {
     /// The raw bytes: 16 with an IPv4 address, 28 with an IPv6 address.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
     /// Appends the upper-case hexadecimal digits.
     pub fn write_hex(&self, out: &mut String) {
         let (digits, length) = self.digits();
-        out.push_str(
-            digits
-                .get(..length)
-                .and_then(|d| str::from_utf8(d).ok())
-                .unwrap_or_default(),
-        );
+        out.push_str(digits.get(..length).and_then(|d| str::from_utf8(d).ok()).unwrap_or_default());
     }
 
     /// The address of the producer's host.
@@ -92,10 +85,7 @@ impl UniqueKey {
 
     /// Every position used lies within the array.
     fn field<const N: usize>(&self, position: usize) -> [u8; N] {
-        let field = self
-            .bytes
-            .get(position..)
-            .and_then(|rest| rest.first_chunk::<N>());
+        let field = self.bytes.get(position..).and_then(|rest| rest.first_chunk::<N>());
         field.copied().unwrap_or([0; N])
     }
 
@@ -112,12 +102,7 @@ impl UniqueKey {
 impl fmt::Display for UniqueKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (digits, length) = self.digits();
-        f.pad(
-            digits
-                .get(..length)
-                .and_then(|d| str::from_utf8(d).ok())
-                .unwrap_or_default(),
-        )
+        f.pad(digits.get(..length).and_then(|d| str::from_utf8(d).ok()).unwrap_or_default())
     }
 }
 
@@ -178,11 +163,7 @@ impl UniqueKeySource {
             IpAddr::V6(host) => put(&mut prefix, 0, host.octets()),
         };
         // Java keeps the low half of the number, too.
-        put(
-            &mut prefix,
-            address_length,
-            (process_id as u16).to_be_bytes(),
-        );
+        put(&mut prefix, address_length, (process_id as u16).to_be_bytes());
         Self {
             prefix,
             length: (address_length + LENGTH_AFTER_ADDRESS) as u8,
@@ -212,8 +193,7 @@ impl UniqueKeySource {
         let made = loop {
             let next = step(last);
             let swapped =
-                self.last
-                    .compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed);
+                self.last.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed);
             match swapped {
                 Ok(_) => break next,
                 Err(other) => last = other,
@@ -234,10 +214,7 @@ impl UniqueKeySource {
         let position = put(&mut bytes, position, loader.to_be_bytes());
         let position = put(&mut bytes, position, month_ms.to_be_bytes());
         put(&mut bytes, position, counter.to_be_bytes());
-        UniqueKey {
-            bytes,
-            length: self.length,
-        }
+        UniqueKey { bytes, length: self.length }
     }
 
     /// The time in a key starts again every month, so a process that lives longer would repeat
@@ -262,10 +239,7 @@ impl UniqueKeySource {
 
 /// Writes `field` at `position` and returns the position after it.
 fn put<const N: usize>(bytes: &mut [u8; LENGTH_MAX], position: usize, field: [u8; N]) -> usize {
-    if let Some(target) = bytes
-        .get_mut(position..)
-        .and_then(|rest| rest.first_chunk_mut::<N>())
-    {
+    if let Some(target) = bytes.get_mut(position..).and_then(|rest| rest.first_chunk_mut::<N>()) {
         *target = field;
     }
     position + N
@@ -292,10 +266,7 @@ fn month_of(ms: i64) -> (u64, i64) {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let first_day_of_month = (153 * month_from_march + 2) / 5;
     let month = (era * 400 + year_of_era) * 12 + month_from_march;
-    (
-        month.cast_unsigned(),
-        (day - (day_of_year - first_day_of_month)) * MS_PER_DAY,
-    )
+    (month.cast_unsigned(), (day - (day_of_year - first_day_of_month)) * MS_PER_DAY)
 }
 
 #[cfg(test)]

@@ -1,0 +1,687 @@
+//! The one retry machine: choosing a queue, trying, reading the answer, trying again.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Client;
+use super::operation::{Current, Mode, Op, OpState, Outstanding};
+use super::outbox::{Owner, TakenBack};
+use super::publish::{BrokerQueues, queue_at};
+use super::receive::remark_of;
+use super::requests::Request;
+use super::session::Queued;
+use super::timers::TimerKey;
+use super::verdict::{AttemptVerdict, Fault, Next, verdict};
+use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
+use crate::id::{ConnId, OpId};
+use crate::limits;
+use crate::message::InvalidMessage;
+use crate::output::{Completion, Event, EventSet, Output};
+use crate::receipt::{OnewayReceipt, QueuePosition, SendReceipt};
+use crate::slab::Key;
+use crate::wire::{
+    Command, RequestHead, ResponseCode, SendHeader, SendResponse, SendStatus, encode_send,
+    send_request_code,
+};
+
+/// A queue and how to get there.
+struct Chosen {
+    broker: Key,
+    broker_name: Arc<str>,
+    endpoint: Key,
+    address: Arc<str>,
+    queue_id: u32,
+}
+
+impl Client {
+    /// The next attempt of a send, with a queue chosen anew.
+    pub(super) fn next_attempt(&mut self, id: OpId) {
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
+        let remaining = op.command.deadline.saturating_since(self.now);
+        let retry = op.number > 0;
+        if remaining.is_zero() || (retry && remaining < self.config.attempt_timeout_min) {
+            self.fail(id, SendErrorKind::Timeout);
+            return;
+        }
+        let chosen = match self.choose(id) {
+            Ok(chosen) => chosen,
+            Err(kind) => return self.fail(id, kind),
+        };
+        let untried = self.untried_brokers(id, chosen.broker);
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
+        let attempts_left = op.attempts_max.saturating_sub(op.number).max(1);
+        // As long as another broker is there to be tried, each attempt leaves time for the rest.
+        let share = if untried && attempts_left > 1 {
+            (remaining / attempts_left).max(self.config.attempt_timeout_min).min(remaining)
+        } else {
+            remaining
+        };
+        op.number += 1;
+        op.state = OpState::Sending;
+        op.current = Some(Current {
+            broker: chosen.broker,
+            broker_name: chosen.broker_name,
+            address: chosen.address,
+            queue_id: chosen.queue_id,
+            endpoint: chosen.endpoint,
+            conn: None,
+            opaque: 0,
+            started: self.now,
+            stage: Stage::Connect,
+        });
+        self.timers.cancel(&mut op.timer);
+        op.timer = self.timers.schedule(self.now + share, TimerKey::Op(id));
+        let number = op.number;
+        if self.config.events.contains(EventSet::ATTEMPT_STARTS) {
+            self.report_start(id);
+        }
+        self.enqueue(chosen.endpoint, Queued::Send { op: id, number });
+    }
+
+    fn report_start(&mut self, id: OpId) {
+        let Some(op) = self.ops.get(id) else { return };
+        let Some(current) = &op.current else { return };
+        let (number, queue_id) = (op.number, current.queue_id);
+        let broker_name = Arc::clone(&current.broker_name);
+        let event = Event::AttemptStarted { op: id, number, broker_name, queue_id };
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    // ---- Choosing a queue -------------------------------------------------------------------
+
+    fn choose(&mut self, id: OpId) -> Result<Chosen, SendErrorKind> {
+        let Some(op) = self.ops.get(id) else {
+            return Err(SendErrorKind::Cancelled);
+        };
+        if let Some(queue) = &op.command.queue {
+            let name = queue.shared_name();
+            let broker = self.brokers_by_name.get(&name).copied();
+            let chosen = broker.and_then(|broker| self.chosen(broker, queue.queue_id()));
+            return chosen.ok_or_else(|| SendErrorKind::NoSuchQueue((&*name).into()));
+        }
+        let Some(topic) = self.topics.get(op.topic) else {
+            return Err(SendErrorKind::TopicNotFound);
+        };
+        let Some(route) = &topic.route else {
+            return Err(SendErrorKind::TopicNotFound);
+        };
+        let all = route.publish.brokers();
+        // A new position for each attempt; the counter belongs to the topic.
+        let position = topic.position;
+        let healthy = op.tried.is_empty() && self.trouble_until <= self.now;
+        let picked = if healthy {
+            queue_at(all, position)
+        } else {
+            queue_at(&self.candidates(op, all), position)
+        };
+        let (topic, picked) = (op.topic, picked.ok_or(SendErrorKind::NoWritableQueue)?);
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.position = topic.position.wrapping_add(1);
+        }
+        self.chosen(picked.0, picked.1).ok_or(SendErrorKind::NoWritableQueue)
+    }
+
+    fn chosen(&self, broker: Key, queue_id: u32) -> Option<Chosen> {
+        let entry = self.brokers.get(broker)?;
+        let endpoint = entry.master?;
+        let address = Arc::clone(&self.endpoints.get(endpoint)?.text);
+        let broker_name = Arc::clone(&entry.name);
+        Some(Chosen { broker, broker_name, endpoint, address, queue_id })
+    }
+
+    /// The brokers of the best tier that has any.
+    fn candidates(&self, op: &Op, all: &[BrokerQueues]) -> Vec<BrokerQueues> {
+        let last = op.tried.last().copied();
+        let tier = |broker: Key| -> u8 {
+            let Some(entry) = self.brokers.get(broker) else {
+                return 5;
+            };
+            let Some(endpoint) = entry.master.and_then(|key| self.endpoints.get(key)) else {
+                return 5;
+            };
+            if !self.config.latency_avoidance {
+                // Java: MQFaultStrategy#selectOneMessageQueue with the strategy off
+                return u8::from(Some(broker) == last);
+            }
+            let reachable = endpoint.conn.is_some() || endpoint.retry_at <= self.now;
+            match (op.tried.contains(&broker), entry.fault.is_available(self.now) && reachable) {
+                (false, true) => 0,
+                (false, false) => 1,
+                (true, _) if Some(broker) != last => 2,
+                (true, _) => 3,
+            }
+        };
+        let best = all.iter().map(|queues| tier(queues.broker)).filter(|tier| *tier < 5).min();
+        let Some(best) = best else { return Vec::new() };
+        all.iter().copied().filter(|queues| tier(queues.broker) == best).collect()
+    }
+
+    /// Whether a broker other than `chosen` is left that this send has not tried.
+    fn untried_brokers(&self, id: OpId, chosen: Key) -> bool {
+        let Some(op) = self.ops.get(id) else {
+            return false;
+        };
+        if op.command.queue.is_some() {
+            return false;
+        }
+        let route = self.topics.get(op.topic).and_then(|topic| topic.route.as_ref());
+        let all = route.map(|route| route.publish.brokers()).unwrap_or_default();
+        all.iter().any(|queues| queues.broker != chosen && !op.tried.contains(&queues.broker))
+    }
+
+    // ---- The frame --------------------------------------------------------------------------
+
+    /// Writes the frame of an attempt that waited on a connection, unless it has ended since.
+    pub(super) fn frame_send(&mut self, conn: ConnId, id: OpId, number: u32) {
+        let Some(op) = self.ops.get_mut(id).filter(|op| op.number == number) else {
+            return;
+        };
+        let Some(current) = op.current.as_mut().filter(|current| current.conn == Some(conn)) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
+            return;
+        };
+        let oneway = op.command.mode == Mode::Oneway;
+        let opaque = if oneway {
+            Some(session.requests.skip())
+        } else {
+            session.requests.insert(Request::Send { op: id, number })
+        };
+        let Some(opaque) = opaque else {
+            // No room: fill asked before, so this is unreachable; waiting again is always right.
+            session.queue.push_front(Queued::Send { op: id, number });
+            return;
+        };
+        let group = self.groups.get(op.command.group.0 as usize).and_then(Option::as_ref);
+        let message = &op.message.message;
+        let head = RequestHead {
+            encoding: self.config.encoding,
+            code: send_request_code(false, false, self.config.long_send_header),
+            opaque,
+            oneway,
+        };
+        let header = SendHeader {
+            producer_group: group.map_or("", |group| group),
+            topic: message.topic(),
+            default_topic: &self.config.create_topic_key,
+            default_topic_queue_nums: self.config.default_topic_queue_nums as i32,
+            queue_id: current.queue_id as i32,
+            sys_flag: 0,
+            born_timestamp_ms: op.message.clock.wall_at(self.now).as_millis(),
+            flag: message.flag(),
+            properties: &op.message.properties,
+            reconsume_times: 0,
+            unit_mode: false,
+            max_reconsume_times: None,
+            batch: false,
+            broker_name: &current.broker_name,
+        };
+        let owner = Owner::Send { op: id, number };
+        let body = message.body();
+        let encode = |out: &mut Vec<u8>| encode_send(out, &head, &header, body.len());
+        let pushed = session.outbox.push(owner, body, encode);
+        current.opaque = opaque;
+        current.stage = Stage::Write;
+        if let Err(error) = pushed {
+            session.requests.remove(opaque);
+            op.current = None;
+            self.fail(id, SendErrorKind::Invalid(InvalidMessage::Encoding(error)));
+        }
+    }
+
+    /// The last byte of an attempt's frame was handed to the socket.
+    pub(super) fn attempt_written(&mut self, id: OpId, number: u32) {
+        let Some(op) = self.ops.get_mut(id).filter(|op| op.number == number) else {
+            return;
+        };
+        let Some(current) = op.current.as_mut() else {
+            return;
+        };
+        current.stage = Stage::Await;
+        if op.command.mode == Mode::Awaited {
+            return;
+        }
+        let Some(mut op) = self.end(id) else { return };
+        let Some(current) = op.current.take() else {
+            return;
+        };
+        let receipt = OnewayReceipt {
+            unique_key: op.message.unique_key,
+            topic: op.message.message.into_topic(),
+            broker_name: current.broker_name,
+            address: current.address,
+            queue_id: current.queue_id,
+            elapsed: self.now.saturating_since(op.command.started),
+            failed_attempts: op.failed,
+        };
+        self.complete(id, Ok(Completion::Sent(receipt)));
+    }
+
+    // ---- The answer -------------------------------------------------------------------------
+
+    /// A broker answered attempt `number` of a send.
+    pub(super) fn send_answered(
+        &mut self,
+        conn: ConnId,
+        id: OpId,
+        number: u32,
+        code: ResponseCode,
+        command: &Command<'_>,
+    ) {
+        let Some(op) = self.ops.get_mut(id) else {
+            return self.stray_answer(conn, command);
+        };
+        op.outstanding.retain(|entry| (entry.conn, entry.number) != (conn, number));
+        let under_way = op.number == number && op.current.is_some();
+        let remark = command.remark.as_deref().unwrap_or_default();
+        let verdict = verdict(code, remark, &self.config.retry_codes);
+        match verdict.attempt {
+            AttemptVerdict::Stored(status) => {
+                self.stored(id, number, under_way, status, command);
+            }
+            AttemptVerdict::Failed(delivery) if under_way => {
+                let refresh = verdict.refresh_route.then_some(op.topic);
+                let failure = AttemptFailure::Answered { code, remark: remark_of(command) };
+                self.record_fault(id, verdict.fault);
+                if let Some(topic) = refresh {
+                    self.refresh_soon(topic, id, code);
+                }
+                if verdict.next == Next::Drain {
+                    self.drain(conn);
+                }
+                self.attempt_failed(id, Stage::Answered, failure, delivery, verdict.next);
+            }
+            AttemptVerdict::Failed(delivery) => {
+                // An earlier attempt, given up as unknown, is known now.
+                let index = (number as usize).wrapping_sub(1);
+                if let Some(attempt) = op.failed.get_mut(index) {
+                    attempt.delivery = delivery;
+                    attempt.stage = Stage::Answered;
+                    attempt.failure = AttemptFailure::Answered { code, remark: remark_of(command) };
+                }
+                self.stray_answer(conn, command);
+            }
+        }
+    }
+
+    /// A broker stored the message: at the attempt under way, or at an earlier one whose answer
+    /// comes late, which makes the one under way superfluous.
+    fn stored(
+        &mut self,
+        id: OpId,
+        number: u32,
+        under_way: bool,
+        status: SendStatus,
+        command: &Command<'_>,
+    ) {
+        if under_way {
+            self.record_fault(id, Fault::Success);
+        }
+        let Some(receipt) = self.receipt(id, number, under_way, status, command) else {
+            return;
+        };
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
+        let weak = status != SendStatus::SendOk && receipt.position.is_some();
+        let again = self.config.retry_weak_acknowledgement && op.command.queue.is_none();
+        if weak && under_way && again && op.weak.is_none() && !op.is_last_attempt() {
+            op.weak = Some(Box::new(receipt));
+            let failure = AttemptFailure::Answered {
+                code: ResponseCode(command.code),
+                remark: remark_of(command),
+            };
+            // A copy exists, whatever becomes of the next attempt.
+            let next = Next::AnotherBroker;
+            self.attempt_failed(id, Stage::Answered, failure, Delivery::Unknown, next);
+            return;
+        }
+        let Some(op) = self.end(id) else { return };
+        let topic = op.message.message.into_topic();
+        let mut failed_attempts = op.failed;
+        if !under_way {
+            // The attempt that succeeded after all is no failure.
+            let index = (number as usize).wrapping_sub(1);
+            if index < failed_attempts.len() {
+                failed_attempts.remove(index);
+            }
+        }
+        let receipt = SendReceipt { topic, failed_attempts, ..receipt };
+        self.complete(id, Ok(Completion::Stored(receipt)));
+    }
+
+    /// The receipt of an answer, still without topic and failed attempts.
+    fn receipt(
+        &self,
+        id: OpId,
+        number: u32,
+        under_way: bool,
+        status: SendStatus,
+        command: &Command<'_>,
+    ) -> Option<SendReceipt> {
+        let op = self.ops.get(id)?;
+        let now = self.now;
+        let (broker_name, address, attempt_elapsed) = match &op.current {
+            Some(current) if under_way => (
+                Arc::clone(&current.broker_name),
+                Arc::clone(&current.address),
+                now.saturating_since(current.started),
+            ),
+            _ => {
+                let attempt = op.failed.get((number as usize).wrapping_sub(1))?;
+                let names = (Arc::clone(&attempt.broker_name), Arc::clone(&attempt.address));
+                (names.0, names.1, now.saturating_since(op.command.started))
+            }
+        };
+        let response = SendResponse::read(&command.ext_fields);
+        let position = response.as_ref().map(|response| QueuePosition {
+            queue_id: response.queue_id.unsigned_abs(),
+            queue_offset: response.queue_offset.unsigned_abs(),
+        });
+        let response = response.as_ref();
+        let message_id = response.and_then(|response| response.offset_message_id.as_deref());
+        let handle = response.and_then(|response| response.recall_handle.as_deref());
+        Some(SendReceipt {
+            status,
+            topic: "".into(),
+            broker_name,
+            address,
+            position,
+            unique_key: op.message.unique_key,
+            offset_message_id: message_id.and_then(|text| text.parse().ok()),
+            recall_handle: handle.map(Into::into),
+            elapsed: now.saturating_since(op.command.started),
+            attempt_elapsed,
+            failed_attempts: Vec::new(),
+        })
+    }
+
+    // ---- Failure ----------------------------------------------------------------------------
+
+    /// The attempt under way came to nothing on the way to or from the broker.
+    pub(super) fn transport_failed(&mut self, id: OpId, failure: AttemptFailure, next: Next) {
+        let Some(op) = self.ops.get(id) else { return };
+        let Some(current) = op.current.as_ref() else {
+            return;
+        };
+        let (stage, topic) = (self.stage_of(current), op.topic);
+        let delivery = if stage < Stage::Await { Delivery::NotSent } else { Delivery::Unknown };
+        let never_left = stage == Stage::Connect;
+        // Oneway messages are never sent twice: with the first byte out, this was the only try.
+        let started = stage >= Stage::Write && op.command.mode == Mode::Oneway;
+        let next = if started { Next::Final } else { next };
+        self.record_fault(id, Fault::Unavailable);
+        if never_left {
+            self.refresh_soon(topic, id, ResponseCode::SUCCESS);
+        }
+        self.attempt_failed(id, stage, failure, delivery, next);
+    }
+
+    /// How far the attempt is; one that waits on a live connection for its turn is writing.
+    fn stage_of(&self, current: &Current) -> Stage {
+        let session = current.conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
+        match current.stage {
+            Stage::Connect if session.is_some_and(|session| session.ready) => Stage::Write,
+            stage => stage,
+        }
+    }
+
+    /// Ends the attempt under way and decides what follows.
+    pub(super) fn attempt_failed(
+        &mut self,
+        id: OpId,
+        stage: Stage,
+        failure: AttemptFailure,
+        delivery: Delivery,
+        next: Next,
+    ) {
+        let (now, only_once) = (self.now, self.config.retry_only_if_not_stored);
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
+        let number = op.number;
+        let Some(current) = op.fail_current(now, stage, failure.clone(), delivery) else {
+            return;
+        };
+        op.tried.push(current.broker);
+        let retry_at = if op.detached
+            || next == Next::Final
+            || op.is_last_attempt()
+            || (delivery == Delivery::Unknown && only_once && op.weak.is_none())
+        {
+            None
+        } else if next == Next::BackOff {
+            let full = self.config.busy_back_off.saturating_mul(1 << op.busy.min(16));
+            op.busy += 1;
+            Some(now + self.rng.jitter(full.min(limits::BUSY_BACK_OFF_MAX)))
+        } else {
+            Some(now)
+        };
+        let last_start = op.command.deadline;
+        let retry_at = retry_at.filter(|at| *at + self.config.attempt_timeout_min <= last_start);
+        self.event(EventSet::ATTEMPT_FAILURES, || Event::AttemptFailed {
+            op: id,
+            number,
+            broker_name: current.broker_name,
+            failure,
+            retry_at,
+        });
+        match retry_at {
+            None => self.fail_as_last_attempt(id),
+            Some(at) if at == now => self.next_attempt(id),
+            Some(at) => {
+                let Some(op) = self.ops.get_mut(id) else {
+                    return;
+                };
+                op.state = OpState::BackingOff;
+                self.timers.cancel(&mut op.timer);
+                op.timer = self.timers.schedule(at, TimerKey::Op(id));
+            }
+        }
+    }
+
+    /// A timer of a send has passed.
+    pub(super) fn op_timeout(&mut self, id: OpId) {
+        let Some(op) = self.ops.get(id) else { return };
+        match op.state {
+            OpState::Routing => self.fail_without_route(id),
+            OpState::BackingOff => self.next_attempt(id),
+            OpState::Sending => self.attempt_timeout(id),
+        }
+    }
+
+    fn attempt_timeout(&mut self, id: OpId) {
+        let Some(op) = self.ops.get(id) else { return };
+        let Some(current) = op.current.clone() else {
+            return;
+        };
+        let number = op.number;
+        let stage = self.stage_of(&current);
+        let taken_back = self.take_back(id, number, &current);
+        let mut delivery = Delivery::NotSent;
+        let mut failure = AttemptFailure::TimedOut;
+        if taken_back == TakenBack::Started || stage == Stage::Await {
+            // The rest of a started frame must follow, so the broker may get the message yet.
+            delivery = Delivery::Unknown;
+            let oneway = op_mode(self.ops.get(id)) == Some(Mode::Oneway);
+            if let Some(conn) = current.conn.filter(|_| !oneway) {
+                let outstanding = Outstanding { conn, opaque: current.opaque, number };
+                if let Some(op) = self.ops.get_mut(id) {
+                    op.outstanding.push(outstanding);
+                }
+                self.suspect(conn, current.started);
+            }
+        } else if stage == Stage::Connect {
+            let endpoint = self.endpoints.get(current.endpoint);
+            if let Some(known) = endpoint.and_then(|endpoint| endpoint.last_failure) {
+                failure = AttemptFailure::Connect(known);
+            }
+        }
+        self.record_fault(id, Fault::Unavailable);
+        let started_oneway =
+            delivery == Delivery::Unknown && op_mode(self.ops.get(id)) == Some(Mode::Oneway);
+        let next = if started_oneway { Next::Final } else { Next::AnotherBroker };
+        self.attempt_failed(id, stage, failure, delivery, next);
+    }
+
+    /// Takes an attempt's frame back if none of its bytes has left, and forgets its number.
+    pub(super) fn take_back(&mut self, id: OpId, number: u32, current: &Current) -> TakenBack {
+        let Some(conn) = current.conn else {
+            return TakenBack::Absent;
+        };
+        if current.stage != Stage::Write {
+            return TakenBack::Absent;
+        }
+        let Some(session) = self.session(conn) else {
+            return TakenBack::Absent;
+        };
+        let taken = session.outbox.take_back(Owner::Send { op: id, number });
+        if taken == TakenBack::Removed {
+            session.requests.remove(current.opaque);
+            if session.outbox.unsent() == 0 {
+                session.stalled_since = None;
+            }
+            self.close_if_drained(conn);
+        }
+        taken
+    }
+
+    /// A request got no answer: if nothing at all came since, find out whether the peer lives.
+    fn suspect(&mut self, conn: ConnId, since: crate::time::Instant) {
+        if self.session(conn).is_some_and(|session| session.last_received <= since) {
+            self.probe(conn);
+        }
+    }
+
+    fn record_fault(&mut self, id: OpId, fault: Fault) {
+        let now = self.now;
+        let Some(current) = self.ops.get(id).and_then(|op| op.current.as_ref()) else {
+            return;
+        };
+        let latency: Duration = now.saturating_since(current.started);
+        let Some(broker) = self.brokers.get_mut(current.broker) else {
+            return;
+        };
+        let Some(until) = broker.fault.update(now, latency, fault) else {
+            return;
+        };
+        self.trouble_until = self.trouble_until.max(until);
+        let broker_name = Arc::clone(&broker.name);
+        let isolated_until = until;
+        self.event(EventSet::FAULTS, || Event::FaultUpdated { broker_name, isolated_until });
+    }
+
+    // ---- The end ----------------------------------------------------------------------------
+
+    /// Ends a send whose last attempt has failed: the kind follows from that attempt.
+    fn fail_as_last_attempt(&mut self, id: OpId) {
+        let Some(op) = self.ops.get(id) else { return };
+        let over = op.command.deadline <= self.now + self.config.attempt_timeout_min;
+        let kind = match op.failed.last().map(|attempt| &attempt.failure) {
+            Some(AttemptFailure::Answered { code, remark }) => {
+                let (code, remark) = (*code, remark.clone());
+                if verdict(code, &remark, &[]).denied {
+                    SendErrorKind::PermissionDenied { code, remark }
+                } else {
+                    SendErrorKind::Broker { code, remark }
+                }
+            }
+            Some(AttemptFailure::TimedOut) => SendErrorKind::Timeout,
+            Some(AttemptFailure::Closed(_)) if over => SendErrorKind::Timeout,
+            _ => SendErrorKind::Transport,
+        };
+        self.fail(id, kind);
+    }
+
+    /// Ends a send with an error, or with its weak receipt if it has one.
+    pub(super) fn fail(&mut self, id: OpId, kind: SendErrorKind) {
+        let Some((error, weak)) = self.end_failed(id, kind) else {
+            return;
+        };
+        let result = match weak {
+            Some(receipt) => Ok(Completion::Stored(receipt)),
+            None => Err(error),
+        };
+        self.complete(id, result);
+    }
+
+    /// Removes a send that has no attempt under way any more, and says how it failed.
+    pub(super) fn end_failed(
+        &mut self,
+        id: OpId,
+        kind: SendErrorKind,
+    ) -> Option<(SendError, Option<SendReceipt>)> {
+        let op = self.end(id)?;
+        let (delivery, now) = (op.delivery(), self.now);
+        let elapsed = now.saturating_since(op.command.started);
+        let unique_key = op.message.unique_key;
+        let weak = op.weak.map(|receipt| SendReceipt {
+            topic: op.message.message.topic_shared(),
+            failed_attempts: op.failed.iter().filter(|a| !is_weak(a)).cloned().collect(),
+            elapsed,
+            ..*receipt
+        });
+        let message = op.message.into_message();
+        let error = SendError::new(kind, delivery, op.failed, Some(unique_key), message, elapsed);
+        Some((error, weak))
+    }
+
+    /// Removes a send from every table. What is still on the wire is remembered as late.
+    pub(super) fn end(&mut self, id: OpId) -> Option<Op> {
+        let mut op = self.ops.remove(id)?;
+        self.timers.cancel(&mut op.timer);
+        if op.state == OpState::Routing
+            && let Some(topic) = self.topics.get_mut(op.topic)
+        {
+            topic.forget_waiter(id);
+        }
+        for entry in core::mem::take(&mut op.outstanding) {
+            self.remember_late(entry.conn, entry.opaque, id);
+        }
+        // An earlier attempt was answered: the one under way is given up.
+        let awaited = op.command.mode == Mode::Awaited;
+        if let Some(current) = op.current.as_ref().filter(|_| awaited) {
+            let number = op.number;
+            if self.take_back(id, number, current) != TakenBack::Removed
+                && let Some(conn) = current.conn.filter(|_| current.stage >= Stage::Write)
+            {
+                self.remember_late(conn, current.opaque, id);
+            }
+        }
+        Some(op)
+    }
+
+    fn remember_late(&mut self, conn: ConnId, opaque: i32, id: OpId) {
+        let Some(session) = self.session(conn) else {
+            return;
+        };
+        if session.requests.remove(opaque).is_some() {
+            session.remember_late(opaque, id);
+            self.close_if_drained(conn);
+        }
+    }
+
+    pub(super) fn complete(&mut self, op: OpId, result: Result<Completion, SendError>) {
+        self.outputs.push_back(Output::Complete { op, result });
+        self.check_drained();
+    }
+}
+
+/// Whether an attempt is the one that brought a weak receipt.
+fn is_weak(attempt: &Attempt) -> bool {
+    match &attempt.failure {
+        AttemptFailure::Answered { code, .. } => SendStatus::from_code(*code).is_some(),
+        _ => false,
+    }
+}
+
+fn op_mode(op: Option<&Op>) -> Option<Mode> {
+    op.map(|op| op.command.mode)
+}

@@ -1,0 +1,89 @@
+//! Brokers by name, as routes describe them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Client;
+use super::fault::FaultItem;
+use crate::slab::Key;
+use crate::wire::BrokerData;
+
+/// The broker id of a master.
+// Java: MixAll#MASTER_ID
+const MASTER_ID: i64 = 0;
+
+/// One broker: a master and its slaves under one name.
+#[derive(Debug)]
+pub(super) struct Broker {
+    pub(super) name: Arc<str>,
+    /// Where messages go. A slave is never written to.
+    pub(super) master: Option<Key>,
+    pub(super) fault: FaultItem,
+}
+
+impl Client {
+    /// Takes over what a route says about a broker: the address of its master may have changed.
+    pub(super) fn update_broker(&mut self, data: &BrokerData) -> Key {
+        let announced = data.addresses.iter().find(|(id, _)| *id == MASTER_ID);
+        // An address that cannot be read is as good as none.
+        let announced = announced.and_then(|(_, text)| text.parse().ok());
+        let master =
+            announced.map(|address| self.endpoint(self.config.address_map.reachable(address)));
+        let key = match self.brokers_by_name.get(&*data.broker_name) {
+            Some(key) => *key,
+            None => {
+                let name: Arc<str> = (*data.broker_name).into();
+                let fault = FaultItem::default();
+                let broker = Broker { name: Arc::clone(&name), master: None, fault };
+                let key = self.brokers.insert(broker);
+                self.brokers_by_name.insert(name, key);
+                key
+            }
+        };
+        let Some(broker) = self.brokers.get_mut(key) else {
+            return key;
+        };
+        let old = core::mem::replace(&mut broker.master, master);
+        if let Some(old) = old.filter(|old| Some(*old) != master) {
+            self.release_endpoint(old);
+        }
+        key
+    }
+
+    /// Whether a name server or a broker's master lives at the address.
+    pub(super) fn is_endpoint_used(&self, endpoint: Key) -> bool {
+        self.name_servers.contains(&endpoint)
+            || self.brokers.iter().any(|(_, broker)| broker.master == Some(endpoint))
+    }
+
+    /// Forgets brokers that no route names, and addresses that nothing names.
+    // Java: MQClientInstance#cleanOfflineBroker
+    pub(super) fn clean_offline_brokers(&mut self) {
+        let mut named: Vec<Key> = Vec::new();
+        for (_, topic) in self.topics.iter() {
+            let queues = topic.route.iter().flat_map(|route| route.publish.brokers());
+            named.extend(queues.map(|queues| queues.broker));
+        }
+        named.sort_unstable();
+        for key in self.brokers.keys() {
+            if named.binary_search(&key).is_err()
+                && let Some(broker) = self.brokers.remove(key)
+            {
+                self.brokers_by_name.remove(&broker.name);
+            }
+        }
+        for key in self.endpoints.keys() {
+            if !self.is_endpoint_used(key) {
+                self.release_endpoint(key);
+            }
+        }
+    }
+
+    pub(super) fn broker_masters(&self) -> Vec<Key> {
+        let mut masters: Vec<Key> =
+            self.brokers.iter().filter_map(|(_, broker)| broker.master).collect();
+        masters.sort_unstable();
+        masters.dedup();
+        masters
+    }
+}

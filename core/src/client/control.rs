@@ -1,0 +1,184 @@
+//! Requests other than sends: route queries, heartbeats, unregistering. Each ends once, with an
+//! answer or with a reason why there is none.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use super::requests::Request;
+use super::session::Queued;
+use super::timers::{TimerId, TimerKey};
+use super::{Client, Life};
+use crate::error::{AttemptFailure, CloseReason};
+use crate::id::ConnId;
+use crate::output::{Event, EventSet};
+use crate::slab::Key;
+use crate::time::Instant;
+use crate::wire::ResponseCode;
+
+/// What a request is for.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum ControlKind {
+    /// The route of `name`, asked for by the look-up of `topic`.
+    RouteQuery { topic: Key, name: Arc<str> },
+    /// A heartbeat; as a `probe` it decides whether a silent connection lives.
+    Heartbeat { probe: bool },
+    /// The group is no longer served by this client.
+    Unregister { group: Arc<str> },
+}
+
+/// A request that has not ended.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) kind: ControlKind,
+    pub(super) endpoint: Key,
+    pub(super) conn: Option<ConnId>,
+    pub(super) opaque: Option<i32>,
+    started: Instant,
+    timer: TimerId,
+}
+
+impl Control {
+    pub(super) fn is_heartbeat(&self) -> bool {
+        matches!(self.kind, ControlKind::Heartbeat { .. })
+    }
+}
+
+impl Client {
+    /// Starts a request to an address, dialling if needed.
+    pub(super) fn start_control(
+        &mut self,
+        endpoint: Key,
+        kind: ControlKind,
+        timeout: Duration,
+    ) -> Key {
+        let key = self.new_control(endpoint, kind, timeout);
+        self.enqueue(endpoint, Queued::Control(key));
+        key
+    }
+
+    /// Starts a request on one connection, before everything that waits there.
+    pub(super) fn start_control_first(
+        &mut self,
+        conn: ConnId,
+        kind: ControlKind,
+        timeout: Duration,
+    ) {
+        let Some(endpoint) = self.session(conn).map(|session| session.endpoint) else {
+            return;
+        };
+        let key = self.new_control(endpoint, kind, timeout);
+        if let Some(control) = self.controls.get_mut(key) {
+            control.conn = Some(conn);
+        }
+        if let Some(session) = self.session(conn) {
+            session.queue.push_front(Queued::Control(key));
+        }
+        self.mark_dirty(conn);
+    }
+
+    fn new_control(&mut self, endpoint: Key, kind: ControlKind, timeout: Duration) -> Key {
+        let key = self.controls.next_key();
+        let timer = self.timers.schedule(self.now + timeout, TimerKey::Control(key));
+        let started = self.now;
+        self.controls.insert(Control { kind, endpoint, conn: None, opaque: None, started, timer })
+    }
+
+    /// Ends a request without an answer.
+    pub(super) fn control_failed(&mut self, key: Key, failure: AttemptFailure) {
+        let Some(control) = self.end_control(key) else {
+            return;
+        };
+        match control.kind {
+            ControlKind::RouteQuery { topic, .. } => self.query_failed(topic, key, failure),
+            ControlKind::Heartbeat { .. } => self.heartbeat_failed(control.endpoint, failure),
+            ControlKind::Unregister { .. } => self.finish_unregistering(),
+        }
+    }
+
+    /// Ends a request with its answer.
+    pub(super) fn control_answered(
+        &mut self,
+        key: Key,
+        code: ResponseCode,
+        remark: Box<str>,
+        body: &[u8],
+    ) {
+        let Some(control) = self.end_control(key) else {
+            return;
+        };
+        match control.kind {
+            ControlKind::RouteQuery { topic, .. } => {
+                self.query_answered(topic, key, code, remark, body);
+            }
+            ControlKind::Heartbeat { probe } => {
+                if let Some(session) = control.conn.and_then(|conn| self.session(conn)) {
+                    session.probing &= !probe;
+                }
+                if code != ResponseCode::SUCCESS {
+                    let failure = AttemptFailure::Answered { code, remark };
+                    self.heartbeat_failed(control.endpoint, failure);
+                }
+            }
+            ControlKind::Unregister { .. } => self.finish_unregistering(),
+        }
+    }
+
+    /// The time of a request is over.
+    pub(super) fn control_timeout(&mut self, key: Key) {
+        let Some(control) = self.controls.get(key) else {
+            return;
+        };
+        let (conn, started) = (control.conn, control.started);
+        let probe = matches!(control.kind, ControlKind::Heartbeat { probe: true });
+        let name_server = matches!(control.kind, ControlKind::RouteQuery { .. });
+        self.control_failed(key, AttemptFailure::TimedOut);
+        let Some(conn) = conn else { return };
+        let Some(session) = self.session(conn) else {
+            return;
+        };
+        session.probing &= !probe;
+        let silent = session.ready && session.last_received <= started;
+        // A name server has no heartbeat to be probed with, and nothing else to lose.
+        if silent && (probe || name_server) && self.life != Life::Closed {
+            self.close_session(conn, CloseReason::Silent, true);
+        } else if silent {
+            self.probe(conn);
+        }
+    }
+
+    /// Asks a silent connection for a sign of life, once at a time.
+    pub(super) fn probe(&mut self, conn: ConnId) {
+        let Some(session) = self.session(conn) else {
+            return;
+        };
+        if session.probing || !session.ready {
+            return;
+        }
+        session.probing = true;
+        let kind = ControlKind::Heartbeat { probe: true };
+        self.start_control_first(conn, kind, crate::limits::PROBE_TIMEOUT);
+    }
+
+    fn end_control(&mut self, key: Key) -> Option<Control> {
+        let mut control = self.controls.remove(key)?;
+        self.timers.cancel(&mut control.timer);
+        if let (Some(conn), Some(opaque)) = (control.conn, control.opaque)
+            && let Some(session) = self.session(conn)
+        {
+            // Absent if it was answered; then this does nothing.
+            if let Some(other) = session.requests.remove(opaque) {
+                debug_assert_eq!(other, Request::Control(key));
+            }
+            self.close_if_drained(conn);
+        }
+        Some(control)
+    }
+
+    fn heartbeat_failed(&mut self, endpoint: Key, failure: AttemptFailure) {
+        if let Some(endpoint) = self.endpoints.get(endpoint) {
+            let address = Arc::clone(&endpoint.text);
+            self.event(EventSet::HEARTBEATS, || Event::HeartbeatFailed { address, failure });
+        }
+    }
+}

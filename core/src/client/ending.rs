@@ -1,0 +1,160 @@
+//! Cancelling one send, and closing the whole client.
+
+use super::control::ControlKind;
+use super::operation::{Mode, OpState};
+use super::outbox::TakenBack;
+use super::timers::TimerKey;
+use super::{Client, Life};
+use crate::error::{
+    AttemptFailure, CloseReason, Delivery, NotReady, SendError, SendErrorKind, Stage,
+};
+use crate::id::OpId;
+use crate::output::Output;
+use crate::slab::Key;
+use crate::time::Instant;
+
+/// What became of a send that was cancelled.
+#[derive(Clone, PartialEq, Debug)]
+pub enum CancelOutcome {
+    /// It has ended now; no [`Output::Complete`] follows. The error gives the message back and
+    /// says what earlier attempts may have done.
+    Ended(SendError),
+    /// Bytes of it have left: it ends with the answer or its deadline, without another attempt,
+    /// and is reported as [`Output::Complete`].
+    Detached,
+    /// There is no such send.
+    NotFound,
+}
+
+impl Client {
+    /// Gives a send up. A message of which no byte has left is not sent.
+    pub fn cancel(&mut self, now: Instant, op: OpId) -> CancelOutcome {
+        self.advance(now);
+        let Some(entry) = self.ops.get(op) else {
+            return CancelOutcome::NotFound;
+        };
+        let (number, state) = (entry.number, entry.state);
+        if state == OpState::Sending {
+            let Some(current) = entry.current.clone() else {
+                return CancelOutcome::NotFound;
+            };
+            let taken_back = self.take_back(op, number, &current);
+            if current.stage == Stage::Await || taken_back == TakenBack::Started {
+                if let Some(op) = self.ops.get_mut(op) {
+                    op.detached = true;
+                }
+                return CancelOutcome::Detached;
+            }
+            let now = self.now;
+            if let Some(op) = self.ops.get_mut(op) {
+                op.fail_current(now, current.stage, AttemptFailure::GivenUp, Delivery::NotSent);
+            }
+        }
+        match self.end_failed(op, SendErrorKind::Cancelled) {
+            Some((error, _)) => {
+                self.check_drained();
+                CancelOutcome::Ended(error)
+            }
+            None => CancelOutcome::NotFound,
+        }
+    }
+
+    /// Closes the client: no new sends; those open may go on until `deadline`; then the brokers
+    /// are told and the connections closed. The end is reported as [`Output::Closed`]. Further
+    /// calls can only bring the deadline forward.
+    pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
+        self.advance(now);
+        if self.life == Life::Running {
+            self.life = Life::Draining;
+        }
+        if self.life == Life::Draining {
+            self.timers.schedule(deadline, TimerKey::Shutdown);
+            self.check_drained();
+        }
+    }
+
+    /// The time for draining is over: every send still open ends now, with its verdict.
+    pub(super) fn shutdown_timeout(&mut self) {
+        if self.life != Life::Draining {
+            return;
+        }
+        for id in self.ops.ids() {
+            let Some(op) = self.ops.get(id) else { continue };
+            let (number, mode) = (op.number, op.command.mode);
+            if let Some(current) = op.current.clone() {
+                let taken_back = self.take_back(id, number, &current);
+                let left = current.stage == Stage::Await && mode == Mode::Awaited
+                    || taken_back == TakenBack::Started;
+                let delivery = if left { Delivery::Unknown } else { Delivery::NotSent };
+                let now = self.now;
+                if let Some(op) = self.ops.get_mut(id) {
+                    let failure = AttemptFailure::GivenUp;
+                    if let Some(current) = op.fail_current(now, current.stage, failure, delivery) {
+                        self.abandon(id, &current);
+                    }
+                }
+            }
+            self.fail(id, SendErrorKind::Closed);
+        }
+        self.check_drained();
+    }
+
+    fn abandon(&mut self, id: OpId, current: &super::operation::Current) {
+        let Some(session) = current.conn.and_then(|conn| self.session(conn)) else {
+            return;
+        };
+        if current.stage >= Stage::Write && session.requests.remove(current.opaque).is_some() {
+            session.remember_late(current.opaque, id);
+        }
+    }
+
+    /// Goes on with the shutdown once no send is open.
+    pub(super) fn check_drained(&mut self) {
+        if self.life != Life::Draining || self.ops.len() > 0 {
+            return;
+        }
+        self.life = Life::Unregistering;
+        for waiter in core::mem::take(&mut self.ready_waiters) {
+            let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
+            self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });
+        }
+        for group in core::mem::take(&mut self.groups).into_iter().flatten() {
+            self.unregister_everywhere(&group);
+        }
+        self.finish_unregistering();
+    }
+
+    /// Closes everything once no broker remains to be told, or those told have had their time.
+    pub(super) fn finish_unregistering(&mut self) {
+        let unregisters = |kind: &ControlKind| matches!(kind, ControlKind::Unregister { .. });
+        if self.life != Life::Unregistering
+            || self.controls.iter().any(|(_, control)| unregisters(&control.kind))
+        {
+            return;
+        }
+        self.life = Life::Closed;
+        for key in self.sessions.keys() {
+            let conn = crate::id::ConnId(key.to_u64());
+            self.close_session(conn, CloseReason::Shutdown, true);
+        }
+        self.forget_everything();
+        self.outputs.push_back(Output::Closed);
+    }
+
+    /// Nothing may be left of a closed client: no timer, no table entry.
+    fn forget_everything(&mut self) {
+        self.timers = super::Timers::new();
+        self.dirty.clear();
+        self.dial_queue.clear();
+        self.dials = 0;
+        self.controls = crate::slab::Slab::new();
+        self.topics = crate::slab::Slab::new();
+        self.topics_by_name.clear();
+        self.brokers = crate::slab::Slab::new();
+        self.brokers_by_name.clear();
+        self.endpoints = crate::slab::Slab::new();
+        self.endpoints_by_address.clear();
+        self.name_servers.clear();
+        debug_assert_eq!(self.sessions.keys(), alloc::vec::Vec::<Key>::new());
+    }
+}

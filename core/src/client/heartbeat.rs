@@ -1,0 +1,96 @@
+//! Heartbeats: brokers know a producer by them, and a connection is kept alive by them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::control::ControlKind;
+use super::outbox::Owner;
+use super::requests::Request;
+use super::timers::TimerKey;
+use super::{Client, Life};
+use crate::error::AttemptFailure;
+use crate::id::ConnId;
+use crate::slab::Key;
+use crate::wire::{encode_heartbeat, encode_route_query, encode_unregister};
+
+impl Client {
+    /// Cleans what no route names any more, then greets every broker, on the named timer.
+    // Java: MQClientInstance#startScheduledTask, cleanOfflineBroker and sendHeartbeatToAllBroker
+    pub(super) fn heartbeat_round(&mut self) {
+        let next = self.now + self.config.heartbeat.period;
+        self.timers.schedule(next, TimerKey::Heartbeat);
+        self.clean_idle_topics();
+        self.clean_offline_brokers();
+        self.heartbeat_all();
+    }
+
+    /// Greets the master of every known broker, dialling if needed. Each on its own: one that does
+    /// not answer delays nobody.
+    pub(super) fn heartbeat_all(&mut self) {
+        if self.groups.iter().all(Option::is_none) || self.life != Life::Running {
+            return;
+        }
+        for endpoint in self.broker_masters() {
+            let kind = ControlKind::Heartbeat { probe: false };
+            self.start_control(endpoint, kind, self.config.request_timeout);
+        }
+    }
+
+    /// Greets a broker on a new connection, before anything else is sent on it.
+    pub(super) fn heartbeat_on_connect(&mut self, conn: ConnId, endpoint: Key) {
+        let is_broker = self.brokers.iter().any(|(_, broker)| broker.master == Some(endpoint));
+        if is_broker && self.groups.iter().any(Option::is_some) && self.life == Life::Running {
+            let kind = ControlKind::Heartbeat { probe: false };
+            self.start_control_first(conn, kind, self.config.request_timeout);
+        }
+    }
+
+    /// Tells every connected broker that a group is gone. Whether anybody was told.
+    // Java: MQClientInstance#unregisterClient
+    pub(super) fn unregister_everywhere(&mut self, group: &Arc<str>) -> bool {
+        let mut told = false;
+        for endpoint in self.broker_masters() {
+            let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
+            let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
+            if let Some(conn) = conn.filter(|_| session.is_some_and(|session| session.ready)) {
+                let kind = ControlKind::Unregister { group: Arc::clone(group) };
+                self.start_control_first(conn, kind, crate::limits::UNREGISTER_TIMEOUT);
+                told = true;
+            }
+        }
+        told
+    }
+
+    /// Writes the frame of a request that waited on a connection, unless it has ended since.
+    pub(super) fn frame_control(&mut self, conn: ConnId, key: Key) {
+        let Some(control) = self.controls.get_mut(key) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
+            return;
+        };
+        let Some(opaque) = session.requests.insert(Request::Control(key)) else {
+            return;
+        };
+        control.opaque = Some(opaque);
+        control.conn = Some(conn);
+        let (encoding, client_id) = (self.config.encoding, &self.config.client_id);
+        let groups: Vec<&str> = self.groups.iter().flatten().map(|group| &**group).collect();
+        let encode = |out: &mut Vec<u8>| match &control.kind {
+            ControlKind::RouteQuery { name, .. } => encode_route_query(out, encoding, opaque, name),
+            ControlKind::Heartbeat { .. } => {
+                encode_heartbeat(out, encoding, opaque, client_id, &groups)
+            }
+            ControlKind::Unregister { group } => {
+                encode_unregister(out, encoding, opaque, client_id, group)
+            }
+        };
+        let pushed = session.outbox.push(Owner::Control(key), &Bytes::new(), encode);
+        if pushed.is_err() {
+            // Only a client id of megabytes gets here; the request ends like any other.
+            self.control_failed(key, AttemptFailure::GivenUp);
+        }
+    }
+}

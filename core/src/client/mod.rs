@@ -1,0 +1,389 @@
+//! The machine: inputs, outputs and the tables they act on.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use crate::address::Address;
+use crate::config::{Config, GroupError, check_group};
+use crate::error::{CloseReason, ConnectFailure, NotReady, SendErrorKind};
+use crate::id::{ConnId, GroupId, OpId};
+use crate::limits;
+use crate::message::PreparedMessage;
+use crate::output::{Event, EventSet, Output, TimeoutReason};
+use crate::rng::Rng;
+use crate::slab::{Key, Slab};
+use crate::time::Instant;
+
+mod attempt;
+mod broker;
+mod connection;
+mod control;
+mod ending;
+mod fault;
+mod heartbeat;
+mod lookup;
+mod operation;
+mod outbox;
+mod publish;
+mod receive;
+mod requests;
+mod session;
+mod timers;
+mod topic;
+mod verdict;
+
+use broker::Broker;
+use connection::Endpoint;
+use control::Control;
+pub use ending::CancelOutcome;
+pub use operation::{Mode, Rejected, SendCommand};
+use operation::{Op, Ops};
+use session::Session;
+use timers::{TimerId, TimerKey, Timers};
+use topic::Topic;
+
+/// A RocketMQ client without IO, clock or chance of its own.
+///
+/// Methods come in four classes. Getters answer at any time. `handle_*` tell what the world did.
+/// Commands ([`send`](Client::send), [`cancel`](Client::cancel), …) tell what the application
+/// wants. `poll_*` give what is to be done. Inputs never fail and are legal at any moment, in any
+/// order; reports about connections that no longer exist are ignored.
+///
+/// The same configuration, seed and inputs give the same outputs, to the byte.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    now: Instant,
+    rng: Rng,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    /// Connections that have bytes to send and were not polled since.
+    dirty: VecDeque<ConnId>,
+    ops: Ops,
+    groups: Vec<Option<Arc<str>>>,
+    topics: Slab<Topic>,
+    topics_by_name: BTreeMap<Arc<str>, Key>,
+    brokers: Slab<Broker>,
+    brokers_by_name: BTreeMap<Arc<str>, Key>,
+    endpoints: Slab<Endpoint>,
+    endpoints_by_address: BTreeMap<Arc<Address>, Key>,
+    sessions: Slab<Session>,
+    controls: Slab<Control>,
+    /// Addresses that wait because too many dials are under way.
+    dial_queue: VecDeque<Key>,
+    dials: usize,
+    name_servers: Vec<Key>,
+    /// The name server that is asked first: the one that answered last.
+    chosen_name_server: usize,
+    name_server_answered: bool,
+    ready_waiters: Vec<ReadyWaiter>,
+    /// Until then a broker may have to be avoided; afterwards all are well.
+    trouble_until: Instant,
+    life: Life,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Life {
+    Running,
+    /// No new send; those open may go on until the timer.
+    Draining,
+    /// All sends have ended; the brokers are being told.
+    Unregistering,
+    Closed,
+}
+
+#[derive(Debug)]
+struct ReadyWaiter {
+    waiter: u64,
+    timer: TimerId,
+}
+
+impl Client {
+    /// A client that has done nothing yet. Everything that it leaves to chance follows from
+    /// `seed`; `now` is the moment of the first input.
+    pub fn new(config: Config, seed: u64, now: Instant) -> Client {
+        let mut client = Client {
+            now,
+            rng: Rng::from_seed(seed),
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+            dirty: VecDeque::new(),
+            ops: Ops::default(),
+            groups: Vec::new(),
+            topics: Slab::new(),
+            topics_by_name: BTreeMap::new(),
+            brokers: Slab::new(),
+            brokers_by_name: BTreeMap::new(),
+            endpoints: Slab::new(),
+            endpoints_by_address: BTreeMap::new(),
+            sessions: Slab::new(),
+            controls: Slab::new(),
+            dial_queue: VecDeque::new(),
+            dials: 0,
+            name_servers: Vec::new(),
+            chosen_name_server: 0,
+            name_server_answered: false,
+            ready_waiters: Vec::new(),
+            trouble_until: Instant::ZERO,
+            life: Life::Running,
+            config,
+        };
+        for index in 0..client.config.name_servers.len() {
+            if let Some(address) = client.config.name_servers.get(index).cloned() {
+                let endpoint = client.endpoint(address);
+                if !client.name_servers.contains(&endpoint) {
+                    client.name_servers.push(endpoint);
+                }
+            }
+        }
+        // Clients that start together should not all begin with the same server.
+        let servers = client.name_servers.len() as u32;
+        client.chosen_name_server = client.rng.fork("name server").below(servers) as usize;
+        for name in client.config.topics.clone() {
+            client.topic(&name);
+        }
+        let first = client.config.route_refresh.first;
+        client.timers.schedule(now + first, TimerKey::RouteRefresh);
+        client.timers.schedule(now + client.config.heartbeat.first, TimerKey::Heartbeat);
+        client
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sends that have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Sizes of the internal tables, for leak checks.
+    pub fn table_sizes(&self) -> TableSizes {
+        TableSizes {
+            operations: self.ops.len(),
+            connections: self.sessions.len(),
+            addresses: self.endpoints.len(),
+            topics: self.topics.len(),
+            brokers: self.brokers.len(),
+            requests: self.controls.len(),
+            timers: self.timers.len(),
+        }
+    }
+
+    // ---- What the world did -----------------------------------------------------------------
+
+    /// A dial ended.
+    pub fn handle_connected(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        result: Result<(), ConnectFailure>,
+    ) {
+        self.advance(now);
+        match result {
+            Ok(()) => self.connected(conn),
+            Err(failure) => self.connect_failed(conn, failure),
+        }
+    }
+
+    /// Bytes came in. Whole frames are taken off the front of `buf`; the rest stays for the next
+    /// call. If the bytes are not RocketMQ's, the connection is closed and `buf` emptied.
+    pub fn handle_received(&mut self, now: Instant, conn: ConnId, buf: &mut BytesMut) {
+        self.advance(now);
+        self.received(conn, buf);
+    }
+
+    /// The socket took `n` more of the bytes offered by [`transmit_chunks`](Self::transmit_chunks).
+    pub fn handle_transmitted(&mut self, now: Instant, conn: ConnId, n: usize) {
+        self.advance(now);
+        self.transmitted(conn, n);
+    }
+
+    /// The connection ended: the peer closed or reset it, or the operating system gave up.
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId, reason: CloseReason) {
+        self.advance(now);
+        self.close_session(conn, reason, false);
+    }
+
+    /// Time has passed. Calls before the deadline, or without one, do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        while let Some(key) = self.timers.pop_due(self.now) {
+            match key {
+                TimerKey::Op(op) => self.op_timeout(op),
+                TimerKey::Topic(topic) => self.lookup_timeout(topic),
+                TimerKey::Control(control) => self.control_timeout(control),
+                TimerKey::Dial(conn) => self.dial_timeout(conn),
+                TimerKey::Redial(endpoint) => self.redial(endpoint),
+                TimerKey::Conn(conn) => self.connection_timeout(conn),
+                TimerKey::RouteRefresh => self.refresh_routes(),
+                TimerKey::Heartbeat => self.heartbeat_round(),
+                TimerKey::Ready(waiter) => self.ready_timeout(waiter),
+                TimerKey::Shutdown => self.shutdown_timeout(),
+            }
+        }
+    }
+
+    // ---- What the application wants ---------------------------------------------------------
+
+    /// Registers a producer group. Brokers hear of it with the next heartbeat, which is sent now.
+    ///
+    /// # Errors
+    /// If the name is not legal or already registered, or the client is closing.
+    pub fn register(&mut self, now: Instant, group: &str) -> Result<GroupId, GroupError> {
+        self.advance(now);
+        check_group(group)?;
+        if self.life != Life::Running {
+            return Err(GroupError::Closed);
+        }
+        if self.groups.iter().flatten().any(|known| &**known == group) {
+            return Err(GroupError::Duplicate(group.into()));
+        }
+        let name: Arc<str> = group.into();
+        let index = match self.groups.iter().position(Option::is_none) {
+            Some(index) => {
+                if let Some(slot) = self.groups.get_mut(index) {
+                    *slot = Some(name);
+                }
+                index
+            }
+            None if self.groups.len() >= limits::GROUPS_MAX => {
+                return Err(GroupError::TooMany);
+            }
+            None => {
+                self.groups.push(Some(name));
+                self.groups.len() - 1
+            }
+        };
+        self.heartbeat_all();
+        Ok(GroupId(index as u32))
+    }
+
+    /// Forgets a producer group and tells the connected brokers. Its open sends go on.
+    pub fn unregister(&mut self, now: Instant, group: GroupId) {
+        self.advance(now);
+        let name = self.groups.get_mut(group.0 as usize).and_then(Option::take);
+        if let Some(name) = name {
+            self.unregister_everywhere(&name);
+        }
+    }
+
+    /// Takes in a message to send. Its end is reported as [`Output::Complete`].
+    ///
+    /// # Errors
+    /// Gives the message back if the client is closing, the operation's name is in use or beyond
+    /// [`Config::operations_max`], or too many topics are known.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        message: PreparedMessage,
+        command: SendCommand,
+    ) -> Result<(), Rejected> {
+        self.advance(now);
+        let reject = |kind, message| Err(Rejected { kind, message });
+        if self.life != Life::Running {
+            return reject(SendErrorKind::Closed, message);
+        }
+        if op.index >= self.config.operations_max() || self.ops.contains_slot(op) {
+            return reject(SendErrorKind::Backpressure(crate::error::Bound::Messages), message);
+        }
+        let Some(topic) = self.topic(message.message.topic()) else {
+            return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
+        };
+        let retries = command.retries_max.unwrap_or(self.config.retries_max);
+        let attempts_max = retries.min(limits::RETRIES_MAX) + 1;
+        self.ops.insert(op, Op::new(message, command, topic, attempts_max));
+        self.route_and_attempt(op);
+        Ok(())
+    }
+
+    /// Waits until a name server has answered, at most until `deadline`. The end is reported as
+    /// [`Output::Ready`] with the same `waiter`.
+    pub fn wait_ready(&mut self, now: Instant, waiter: u64, deadline: Instant) {
+        self.advance(now);
+        if self.name_server_answered {
+            self.outputs.push_back(Output::Ready { waiter, result: Ok(()) });
+            return;
+        }
+        if self.life != Life::Running {
+            let result = Err(NotReady { name_servers: Vec::new() });
+            self.outputs.push_back(Output::Ready { waiter, result });
+            return;
+        }
+        let timer = self.timers.schedule(deadline, TimerKey::Ready(waiter));
+        self.ready_waiters.push(ReadyWaiter { waiter, timer });
+        self.look_up_for_readiness();
+    }
+
+    // ---- What is to be done -----------------------------------------------------------------
+
+    /// The next thing to do or to know.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, and what for.
+    pub fn poll_timeout(&mut self) -> Option<(Instant, TimeoutReason)> {
+        self.timers.next()
+    }
+
+    /// The next connection with bytes for its socket. Each is named once per change; after a
+    /// partial write it is for the caller to come back when the socket takes more.
+    pub fn poll_transmit(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.dirty.pop_front() {
+            if self.fill(conn) {
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// The bytes for a connection's socket, in order. Report how many it took with
+    /// [`handle_transmitted`](Self::handle_transmitted).
+    pub fn transmit_chunks(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
+        let session = self.sessions.get(Key::from_u64(conn.0));
+        session.into_iter().flat_map(|session| session.outbox.chunks())
+    }
+
+    // ---- Shared by the parts ----------------------------------------------------------------
+
+    fn advance(&mut self, now: Instant) {
+        // A clock that steps back is held, so that no timer or latency can go wrong.
+        self.now = self.now.max(now);
+    }
+
+    fn event(&mut self, kind: EventSet, make: impl FnOnce() -> Event) {
+        if self.config.events.contains(kind) {
+            self.outputs.push_back(Output::Event(make()));
+        }
+    }
+
+    fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.sessions.get_mut(Key::from_u64(conn.0))
+    }
+}
+
+/// How many entries the machine's tables hold.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TableSizes {
+    /// Sends that have not ended.
+    pub operations: usize,
+    /// Connections, dials included.
+    pub connections: usize,
+    /// Known addresses.
+    pub addresses: usize,
+    /// Known topics.
+    pub topics: usize,
+    /// Known brokers.
+    pub brokers: usize,
+    /// Requests other than sends that wait for an answer.
+    pub requests: usize,
+    /// Deadlines that are set.
+    pub timers: usize,
+}

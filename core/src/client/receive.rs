@@ -1,0 +1,142 @@
+//! Bytes in, commands out, each to whom it belongs.
+
+use alloc::boxed::Box;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Client;
+use super::outbox::Owner;
+use super::requests::Request;
+use crate::error::CloseReason;
+use crate::id::ConnId;
+use crate::limits::REMARK_LENGTH_MAX;
+use crate::output::{Event, EventSet};
+use crate::wire::{Command, DecodeErrorKind, Encoding, ResponseCode, encode_response, split_frame};
+
+impl Client {
+    pub(super) fn received(&mut self, conn: ConnId, buf: &mut BytesMut) {
+        let now = self.now;
+        let Some(session) = self.session(conn).filter(|session| session.ready) else {
+            buf.clear();
+            return;
+        };
+        session.last_received = now;
+        session.last_activity = now;
+        let mut consumed = 0;
+        let violation = loop {
+            let rest = buf.get(consumed..).unwrap_or_default();
+            match split_frame(rest) {
+                Ok(None) => break None,
+                Ok(Some(frame)) => match Command::decode(frame.encoding, frame.header) {
+                    Ok(command) => {
+                        consumed += frame.length;
+                        self.dispatch(conn, frame.encoding, &command, frame.body);
+                    }
+                    Err(error) => break Some(error.kind()),
+                },
+                Err(error) => break Some(error.kind()),
+            }
+        };
+        match violation {
+            None => buf.advance(consumed),
+            Some(kind) => self.cut(conn, kind),
+        }
+        let Some(session) = self.session(conn) else {
+            buf.clear();
+            return;
+        };
+        let partial = !buf.is_empty();
+        if !partial {
+            session.partial_since = None;
+        } else if consumed > 0 || session.partial_since.is_none() {
+            session.partial_since = Some(now);
+            self.arm_connection_timer(conn);
+        }
+        self.close_if_drained(conn);
+    }
+
+    /// The peer does not speak the protocol: its bytes cannot be trusted from here on.
+    fn cut(&mut self, conn: ConnId, kind: DecodeErrorKind) {
+        self.close_session(conn, CloseReason::Protocol(kind), true);
+    }
+
+    fn dispatch(&mut self, conn: ConnId, encoding: Encoding, command: &Command<'_>, body: &[u8]) {
+        let Some(session) = self.session(conn) else {
+            return;
+        };
+        session.frames += 1;
+        if !command.is_response() {
+            self.refuse_request(conn, encoding, command);
+            return;
+        }
+        let code = ResponseCode(command.code);
+        match session.requests.remove(command.opaque) {
+            Some(Request::Send { op, number }) => {
+                self.send_answered(conn, op, number, code, command);
+            }
+            Some(Request::Control(key)) => {
+                if let Some(control) = self.controls.get_mut(key) {
+                    control.opaque = None;
+                }
+                self.control_answered(key, code, remark_of(command), body);
+            }
+            None => self.stray_answer(conn, command),
+        }
+        if code == ResponseCode::GO_AWAY {
+            self.drain(conn);
+        }
+        // A full table of requests may have held frames back.
+        if self.session(conn).is_some_and(|session| !session.queue.is_empty()) {
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// An answer for which nobody waits is worth showing: through a proxy it can be the only trace
+    /// of why a request timed out.
+    pub(super) fn stray_answer(&mut self, conn: ConnId, command: &Command<'_>) {
+        let opaque = command.opaque;
+        let Some(session) = self.session(conn) else {
+            return;
+        };
+        let known = session.late.iter().position(|(late, _)| *late == opaque);
+        let op = known.and_then(|index| session.late.remove(index)).map(|(_, op)| op);
+        self.event(EventSet::STRAYS, || Event::LateAnswer {
+            conn,
+            opaque,
+            op,
+            code: command.code,
+            remark: remark_of(command),
+        });
+    }
+
+    /// A producer serves no request yet; whoever wants an answer is told so.
+    // Java: NettyRemotingAbstract#processRequestCommand
+    fn refuse_request(&mut self, conn: ConnId, encoding: Encoding, command: &Command<'_>) {
+        let (code, opaque) = (command.code, command.opaque);
+        let unsent_max = self.config.unsent_bytes_max;
+        if let Some(session) = self.session(conn).filter(|_| !command.is_oneway()) {
+            // A peer that asks without reading gets no answer, so that it costs no memory.
+            if session.outbox.unsent() < unsent_max {
+                let encode = |out: &mut alloc::vec::Vec<u8>| {
+                    let code = ResponseCode::REQUEST_CODE_NOT_SUPPORTED;
+                    let remark = Some("this client does not serve the request");
+                    encode_response(out, encoding, opaque, code, remark, &[], &[])
+                };
+                // Refused by the encoder only for an opaque that cannot be answered.
+                let _ = session.outbox.push(Owner::Answer, &Bytes::new(), encode);
+                self.mark_dirty(conn);
+            }
+        }
+        self.event(EventSet::STRAYS, || Event::RequestRefused { conn, code });
+    }
+}
+
+/// The remark of an answer, cut to what is worth keeping.
+pub(super) fn remark_of(command: &Command<'_>) -> Box<str> {
+    let remark = command.remark.as_deref().unwrap_or_default();
+    let mut end = remark.len().min(REMARK_LENGTH_MAX);
+    while !remark.is_char_boundary(end) {
+        end -= 1;
+    }
+    remark.get(..end).unwrap_or_default().into()
+}

@@ -1,0 +1,86 @@
+//! One connection, from the dial to the close.
+
+use alloc::collections::VecDeque;
+
+use super::outbox::Outbox;
+use super::requests::Requests;
+use super::timers::TimerId;
+use crate::id::OpId;
+use crate::slab::Key;
+use crate::time::Instant;
+
+/// A request that waits to be framed. Entries whose send or request has ended are skipped.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Queued {
+    /// Attempt `number` of a send.
+    Send { op: OpId, number: u32 },
+    /// Any other request.
+    Control(Key),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) endpoint: Key,
+    /// False while the dial is under way.
+    pub(super) ready: bool,
+    /// Takes no new request and closes when all are answered.
+    pub(super) draining: bool,
+    pub(super) dial_timer: TimerId,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) outbox: Outbox,
+    pub(super) requests: Requests,
+    /// Numbers of requests given up whose answers may still come.
+    pub(super) late: VecDeque<(i32, OpId)>,
+    /// Listed in [`Client::dirty`](super::Client).
+    pub(super) dirty: bool,
+    /// Whole frames received.
+    pub(super) frames: u64,
+    pub(super) last_received: Instant,
+    pub(super) last_activity: Instant,
+    /// A frame has begun since then and has not ended.
+    pub(super) partial_since: Option<Instant>,
+    /// The peer has taken no byte since then although there are some.
+    pub(super) stalled_since: Option<Instant>,
+    pub(super) timer: TimerId,
+    pub(super) timer_at: Instant,
+    /// A probe for life is under way.
+    pub(super) probing: bool,
+}
+
+impl Session {
+    pub(super) fn new(endpoint: Key, now: Instant) -> Session {
+        Session {
+            endpoint,
+            ready: false,
+            draining: false,
+            dial_timer: TimerId::NONE,
+            queue: VecDeque::new(),
+            outbox: Outbox::default(),
+            requests: Requests::default(),
+            late: VecDeque::new(),
+            dirty: false,
+            frames: 0,
+            last_received: now,
+            last_activity: now,
+            partial_since: None,
+            stalled_since: None,
+            timer: TimerId::NONE,
+            timer_at: Instant::FAR_FUTURE,
+            probing: false,
+        }
+    }
+
+    /// Nothing is under way.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.is_empty() && self.outbox.unsent() == 0 && self.requests.is_empty()
+    }
+
+    /// Remembers the number of a request given up, so that a late answer can be told apart.
+    pub(super) fn remember_late(&mut self, opaque: i32, op: OpId) {
+        if self.late.len() >= crate::limits::LATE_ANSWERS_MAX {
+            self.late.pop_front();
+        }
+        self.late.push_back((opaque, op));
+    }
+}

@@ -1,0 +1,258 @@
+//! Topics: their routes, and the sends that wait for one.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Client;
+use super::lookup::Lookup;
+use super::publish::{BrokerQueues, PublishInfo};
+use super::timers::TimerId;
+use crate::error::NameServerFailure;
+use crate::id::OpId;
+use crate::limits;
+use crate::output::{Event, EventSet};
+use crate::slab::Key;
+use crate::time::Instant;
+use crate::wire::TopicRoute;
+
+/// What is known about a topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) route: Option<Route>,
+    /// Where the next choice of a queue stands in the round.
+    pub(super) position: u32,
+    /// Sends that wait for the route.
+    waiting: Vec<OpId>,
+    /// Entries of `waiting` whose send has ended.
+    gone: usize,
+    pub(super) lookup: Option<Lookup>,
+    pub(super) last_lookup: Option<Instant>,
+    /// Patience with a name server while a look-up runs; otherwise when the next one starts.
+    pub(super) timer: TimerId,
+    /// What the name servers did in the last look-up that failed.
+    pub(super) failures: Vec<NameServerFailure>,
+    /// When the name servers said that the topic does not exist.
+    pub(super) not_found_at: Option<Instant>,
+    /// Since when they say so although there is a route.
+    missing_since: Option<Instant>,
+    pub(super) last_used: Instant,
+}
+
+/// A topic's route as far as a producer needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Route {
+    pub(super) publish: PublishInfo,
+    /// Brokers that were taken from the default topic, and until when they count: the first send
+    /// creates the topic on one broker, and the rest must get their chance too.
+    pub(super) default_until: Option<Instant>,
+}
+
+impl Topic {
+    pub(super) fn wait(&mut self, op: OpId) {
+        self.waiting.push(op);
+    }
+
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiting.len() > self.gone
+    }
+
+    pub(super) fn take_waiters(&mut self) -> Vec<OpId> {
+        self.gone = 0;
+        core::mem::take(&mut self.waiting)
+    }
+
+    /// A waiting send has ended. The list is tidied when half of it is stale.
+    pub(super) fn forget_waiter(&mut self, op: OpId) {
+        if let Some(last) = self.waiting.last()
+            && *last == op
+        {
+            self.waiting.pop();
+            return;
+        }
+        self.gone += 1;
+    }
+}
+
+impl Client {
+    /// The entry of a topic, made if it is new. `None` if there are too many.
+    pub(super) fn topic(&mut self, name: &str) -> Option<Key> {
+        if let Some(key) = self.topics_by_name.get(name) {
+            return Some(*key);
+        }
+        if self.topics.len() >= limits::TOPICS_MAX {
+            return None;
+        }
+        let name: Arc<str> = name.into();
+        let key = self.topics.insert(Topic {
+            name: Arc::clone(&name),
+            route: None,
+            position: self.rng.next_u64() as u32,
+            waiting: Vec::new(),
+            gone: 0,
+            lookup: None,
+            last_lookup: None,
+            timer: TimerId::NONE,
+            failures: Vec::new(),
+            not_found_at: None,
+            missing_since: None,
+            last_used: self.now,
+        });
+        self.topics_by_name.insert(name, key);
+        Some(key)
+    }
+
+    /// Forgets topics that nobody has sent to for long, except those named in the settings.
+    pub(super) fn clean_idle_topics(&mut self) {
+        for key in self.topics.keys() {
+            let Some(topic) = self.topics.get(key) else {
+                continue;
+            };
+            let used = self.now.saturating_since(topic.last_used) < limits::TOPIC_IDLE_MAX;
+            let configured = self.config.topics.iter().any(|name| **name == *topic.name);
+            if used || configured || topic.has_waiters() || topic.lookup.is_some() {
+                continue;
+            }
+            if let Some(mut topic) = self.topics.remove(key) {
+                self.timers.cancel(&mut topic.timer);
+                self.topics_by_name.remove(&topic.name);
+            }
+        }
+    }
+
+    /// Tidies the list of waiters when most of its entries are stale.
+    pub(super) fn tidy_waiters(&mut self, key: Key) {
+        let ops = &self.ops;
+        if let Some(topic) = self.topics.get_mut(key)
+            && topic.gone * 2 > topic.waiting.len() + 64
+        {
+            topic.waiting.retain(|op| ops.get(*op).is_some());
+            topic.gone = 0;
+        }
+    }
+
+    /// Takes over a route that a name server gave for a topic.
+    pub(super) fn adopt_route(&mut self, key: Key, route: &TopicRoute, from_default: bool) {
+        let mut publish = self.publish_info(route, from_default);
+        let now = self.now;
+        let Some(topic) = self.topics.get_mut(key) else {
+            return;
+        };
+        let mut default_until = from_default.then_some(now + limits::DEFAULT_ROUTE_GRACE);
+        if let Some(old) = topic.route.as_ref().filter(|_| !from_default) {
+            let kept = old.default_until.filter(|until| *until > now);
+            if kept.is_some() {
+                let missing =
+                    old.publish.brokers().iter().filter(|b| !publish.contains(b.broker)).copied();
+                publish = PublishInfo::new(publish.brokers().iter().copied().chain(missing));
+                default_until = kept;
+            }
+        }
+        let known = topic.route.replace(Route { publish, default_until });
+        topic.not_found_at = None;
+        topic.missing_since = None;
+        topic.failures.clear();
+        let Some(route) = topic.route.as_ref() else {
+            return;
+        };
+        if known.is_none_or(|known| known.publish != route.publish) {
+            let name = Arc::clone(&topic.name);
+            let brokers = route.publish.brokers().len() as u32;
+            let queues = u32::try_from(route.publish.queues()).unwrap_or(u32::MAX);
+            self.event(EventSet::ROUTES, || Event::RouteChanged { topic: name, brokers, queues });
+        }
+        self.wake_waiters(key);
+    }
+
+    /// The name servers say that the topic does not exist.
+    pub(super) fn topic_not_found(&mut self, key: Key) {
+        let now = self.now;
+        let Some(topic) = self.topics.get_mut(key) else {
+            return;
+        };
+        topic.not_found_at = Some(now);
+        let since = *topic.missing_since.get_or_insert(now);
+        let stale = now.saturating_since(since) >= limits::ROUTE_GRACE;
+        // A restarted name server knows nothing yet: a known route outlives that.
+        if topic.route.is_some() && !stale {
+            return;
+        }
+        topic.route = None;
+        for op in topic.take_waiters() {
+            self.fail(op, crate::error::SendErrorKind::TopicNotFound);
+        }
+    }
+
+    /// A broker of the default route turned out not to create topics.
+    pub(super) fn exclude_from_default_route(&mut self, key: Key, broker: Key) {
+        let route = self.topics.get_mut(key).and_then(|topic| topic.route.as_mut());
+        if let Some(route) = route.filter(|route| route.default_until.is_some()) {
+            let rest = route.publish.brokers().iter().filter(|b| b.broker != broker).copied();
+            let rest: Vec<BrokerQueues> = rest.collect();
+            // With none left, the refusal itself is the better explanation.
+            if !rest.is_empty() {
+                route.publish = PublishInfo::new(rest);
+            }
+        }
+    }
+
+    fn wake_waiters(&mut self, key: Key) {
+        let Some(topic) = self.topics.get_mut(key) else {
+            return;
+        };
+        for op in topic.take_waiters() {
+            let routing = |op: &super::Op| op.state == super::operation::OpState::Routing;
+            if self.ops.get(op).is_some_and(routing) {
+                self.next_attempt(op);
+            }
+        }
+    }
+
+    /// The queues that can be written to.
+    // Java: MQClientInstance#topicRouteData2TopicPublishInfo
+    fn publish_info(&mut self, route: &TopicRoute, from_default: bool) -> PublishInfo {
+        let mut brokers: Vec<(String, Key)> = Vec::new();
+        for data in &route.brokers {
+            // Of two entries for one name the first counts.
+            if !brokers.iter().any(|(name, _)| **name == *data.broker_name) {
+                let key = self.update_broker(data);
+                brokers.push(((*data.broker_name).into(), key));
+            }
+        }
+        let clamp = self.config.default_topic_queue_nums;
+        let mut queues: Vec<BrokerQueues> = Vec::new();
+        let mut add = |name: &str, count: u32| {
+            let found = brokers.iter().find(|(known, _)| known == name);
+            let Some((_, broker)) = found.filter(|_| count > 0) else {
+                return;
+            };
+            if self.brokers.get(*broker).is_some_and(|broker| broker.master.is_some())
+                && !queues.iter().any(|queues| queues.broker == *broker)
+            {
+                queues.push(BrokerQueues { broker: *broker, write_queues: count });
+            }
+        };
+        let ordered = route.order_topic_conf.as_deref().filter(|conf| !conf.is_empty());
+        if let Some(conf) = ordered.filter(|_| !from_default) {
+            // Like "broker-a:4;broker-b:4"; entries that cannot be read are skipped.
+            for (name, count) in conf.split(';').filter_map(|entry| entry.rsplit_once(':')) {
+                let count = count.trim().parse::<u32>().unwrap_or(0);
+                add(name.trim(), count.min(limits::QUEUES_PER_BROKER_MAX));
+            }
+        } else {
+            for data in route.queues.iter().filter(|data| data.is_writable()) {
+                let count = if from_default {
+                    // Java: DefaultMQProducerImpl clamps the default topic's queues.
+                    u32::try_from(data.read_queue_nums).unwrap_or(0).min(clamp)
+                } else {
+                    u32::try_from(data.write_queue_nums).unwrap_or(0)
+                };
+                add(&data.broker_name, count);
+            }
+        }
+        // The order must not depend on the name server's.
+        queues.sort_by_key(|queues| queues.broker);
+        PublishInfo::new(queues)
+    }
+}

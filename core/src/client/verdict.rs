@@ -1,0 +1,207 @@
+//! What an answer to a send means: one table, read by every kind of send.
+
+use crate::error::Delivery;
+use crate::wire::{ResponseCode, SendStatus};
+
+/// What an answer says about the attempt and what follows from it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Verdict {
+    pub(super) attempt: AttemptVerdict,
+    pub(super) next: Next,
+    /// The route may be out of date.
+    pub(super) refresh_route: bool,
+    pub(super) fault: Fault,
+    /// The client itself was refused, not this message.
+    pub(super) denied: bool,
+}
+
+/// What became of the message at this broker.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum AttemptVerdict {
+    Stored(SendStatus),
+    Failed(Delivery),
+}
+
+/// What the send does next.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// It is over.
+    Final,
+    /// Another broker.
+    AnotherBroker,
+    /// Another broker, after a back-off.
+    BackOff,
+    /// Another broker; the connection takes no new request.
+    Drain,
+}
+
+/// What the attempt says about the broker.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// Nothing: the message or the client is at fault.
+    None,
+    /// It works.
+    Success,
+    /// It has too much to do.
+    Busy,
+    /// It cannot store messages, or cannot be reached.
+    Unavailable,
+}
+
+/// Reads the table. `retry_codes` are codes outside it that are worth another broker.
+pub(super) fn verdict(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict {
+    use Delivery::{Refused, Unknown};
+    let row = |delivery, next, refresh_route, fault| Verdict {
+        attempt: AttemptVerdict::Failed(delivery),
+        next,
+        refresh_route,
+        fault,
+        denied: false,
+    };
+    let denied = Verdict { denied: true, ..row(Refused, Next::Final, false, Fault::None) };
+    if let Some(status) = SendStatus::from_code(code) {
+        let attempt = AttemptVerdict::Stored(status);
+        return Verdict { attempt, ..row(Unknown, Next::Final, false, Fault::Success) };
+    }
+    match code {
+        // Java: PlainAccessValidator fails with code 1 and the exception's class name. [4.9, 5.1]
+        ResponseCode::SYSTEM_ERROR if remark.starts_with("org.apache.rocketmq.acl") => denied,
+        // Java: SendMessageProcessor#handlePutMessageResult: also an unknown or missing store
+        // result, so the message may be there.
+        ResponseCode::SYSTEM_ERROR => row(Unknown, Next::AnotherBroker, false, Fault::Busy),
+        ResponseCode::SYSTEM_BUSY | ResponseCode::FLOW_CONTROL => {
+            row(Refused, Next::BackOff, false, Fault::Busy)
+        }
+        ResponseCode::REQUEST_CODE_NOT_SUPPORTED
+        | ResponseCode::VERSION_NOT_SUPPORTED
+        | ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST
+        | ResponseCode::MESSAGE_ILLEGAL => row(Refused, Next::Final, false, Fault::None),
+        ResponseCode::INVALID_PARAMETER => row(Refused, Next::Final, true, Fault::None),
+        ResponseCode::SERVICE_NOT_AVAILABLE | ResponseCode::NOT_LEADER_FOR_QUEUE => {
+            row(Refused, Next::AnotherBroker, true, Fault::Unavailable)
+        }
+        ResponseCode::NO_PERMISSION if is_authentication(remark) => denied,
+        // The permission may be missing on that broker only.
+        ResponseCode::NO_PERMISSION | ResponseCode::TOPIC_NOT_EXIST => {
+            row(Refused, Next::AnotherBroker, true, Fault::None)
+        }
+        ResponseCode::NO_BUYER_ID | ResponseCode::NOT_IN_CURRENT_UNIT => {
+            row(Refused, Next::AnotherBroker, false, Fault::None)
+        }
+        // Java: NettyRemotingAbstract#processRequestCommand refuses before processing.
+        ResponseCode::GO_AWAY => row(Refused, Next::Drain, true, Fault::Unavailable),
+        code if retry_codes.contains(&code.0) => {
+            row(Unknown, Next::AnotherBroker, false, Fault::None)
+        }
+        _ => row(Unknown, Next::Final, false, Fault::None),
+    }
+}
+
+/// Remarks with which ACL 2.0 refuses a client rather than a message.
+// Java: DefaultAuthenticationHandler#doAuthenticate, #getUser
+fn is_authentication(remark: &str) -> bool {
+    remark.contains("username cannot be null")
+        || remark.contains("check signature failed")
+        || (remark.contains("User:") && remark.contains("not found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AttemptVerdict::{Failed, Stored};
+    use Delivery::{Refused, Unknown};
+
+    /// The table of the design, row by row.
+    #[test]
+    fn every_row_of_the_table() {
+        type Row = (i32, &'static str, AttemptVerdict, Next, bool, Fault, bool);
+        let rows: [Row; 26] = [
+            (0, "", Stored(SendStatus::SendOk), Next::Final, false, Fault::Success, false),
+            (
+                10,
+                "",
+                Stored(SendStatus::FlushDiskTimeout),
+                Next::Final,
+                false,
+                Fault::Success,
+                false,
+            ),
+            (
+                11,
+                "",
+                Stored(SendStatus::SlaveNotAvailable),
+                Next::Final,
+                false,
+                Fault::Success,
+                false,
+            ),
+            (
+                12,
+                "",
+                Stored(SendStatus::FlushSlaveTimeout),
+                Next::Final,
+                false,
+                Fault::Success,
+                false,
+            ),
+            (
+                1,
+                "org.apache.rocketmq.acl.common.AclException: x",
+                Failed(Refused),
+                Next::Final,
+                false,
+                Fault::None,
+                true,
+            ),
+            (
+                1,
+                "java.lang.NullPointerException",
+                Failed(Unknown),
+                Next::AnotherBroker,
+                false,
+                Fault::Busy,
+                false,
+            ),
+            (999, "", Failed(Unknown), Next::Final, false, Fault::None, false),
+            (-7, "", Failed(Unknown), Next::Final, false, Fault::None, false),
+            (777, "", Failed(Unknown), Next::AnotherBroker, false, Fault::None, false),
+            (2, "", Failed(Refused), Next::BackOff, false, Fault::Busy, false),
+            (215, "", Failed(Refused), Next::BackOff, false, Fault::Busy, false),
+            (3, "", Failed(Refused), Next::Final, false, Fault::None, false),
+            (15, "", Failed(Refused), Next::Final, false, Fault::None, false),
+            (26, "", Failed(Refused), Next::Final, false, Fault::None, false),
+            (13, "", Failed(Refused), Next::Final, false, Fault::None, false),
+            (29, "", Failed(Refused), Next::Final, true, Fault::None, false),
+            (14, "", Failed(Refused), Next::AnotherBroker, true, Fault::Unavailable, false),
+            (501, "", Failed(Refused), Next::AnotherBroker, true, Fault::Unavailable, false),
+            (16, "check signature failed.", Failed(Refused), Next::Final, false, Fault::None, true),
+            (16, "User:x is not found.", Failed(Refused), Next::Final, false, Fault::None, true),
+            (
+                16,
+                "username cannot be null.",
+                Failed(Refused),
+                Next::Final,
+                false,
+                Fault::None,
+                true,
+            ),
+            (
+                16,
+                "the broker is read-only",
+                Failed(Refused),
+                Next::AnotherBroker,
+                true,
+                Fault::None,
+                false,
+            ),
+            (17, "", Failed(Refused), Next::AnotherBroker, true, Fault::None, false),
+            (204, "", Failed(Refused), Next::AnotherBroker, false, Fault::None, false),
+            (205, "", Failed(Refused), Next::AnotherBroker, false, Fault::None, false),
+            (1500, "", Failed(Refused), Next::Drain, true, Fault::Unavailable, false),
+        ];
+        for (code, remark, attempt, next, refresh_route, fault, denied) in rows {
+            let expected = Verdict { attempt, next, refresh_route, fault, denied };
+            assert_eq!(verdict(ResponseCode(code), remark, &[777]), expected, "{code} {remark}");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Everything that is chosen before a client exists. Afterwards it is immutable and valid.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::address::{Address, AddressError, AddressMap};
+use crate::limits;
+use crate::output::EventSet;
+use crate::wire::Encoding;
+
+/// When a periodic duty runs first, and how often after that.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Periodic {
+    /// Time from the start to the first run.
+    pub first: Duration,
+    /// Time from one run to the next; more than zero.
+    pub period: Duration,
+}
+
+/// The settings of one client. Made by [`Config::builder`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Name servers, in the order in which they are tried at first.
+    pub name_servers: Vec<Address>,
+    /// How brokers tell this client from others: `IP@INSTANCE`. A driver fills in its own if this
+    /// is empty.
+    pub client_id: Box<str>,
+    /// Encoding of the headers that are sent. What a peer sends is read by its own mark.
+    pub encoding: Encoding,
+    /// Sends with the long field names of code 10 instead of the short ones of code 310.
+    // Java: system property org.apache.rocketmq.client.sendSmartMsg = false
+    pub long_send_header: bool,
+    /// Time that one send may take in all, from the call to its end.
+    // Java: DefaultMQProducer#sendMsgTimeout
+    pub send_timeout: Duration,
+    /// Attempts after the first.
+    // Java: DefaultMQProducer#retryTimesWhenSendFailed
+    pub retries_max: u32,
+    /// Least time that an attempt gets, and least time left for which another is started.
+    pub attempt_timeout_min: Duration,
+    /// Most sends in flight.
+    // Java: DefaultMQProducer#backPressureForAsyncSendNum
+    pub in_flight_messages_max: u32,
+    /// Most bytes of bodies in flight.
+    // Java: DefaultMQProducer#backPressureForAsyncSendSize
+    pub in_flight_bytes_max: usize,
+    /// Largest body of a message, in bytes.
+    // Java: DefaultMQProducer#maxMessageSize
+    pub body_length_max: usize,
+    /// Uses the route of [`Config::create_topic_key`] for a topic that does not exist, so that a
+    /// broker that allows it creates the topic with the first message.
+    pub create_topics: bool,
+    /// Topic whose route and settings a new topic takes.
+    // Java: DefaultMQProducer#createTopicKey
+    pub create_topic_key: Box<str>,
+    /// Queues of a topic that is created by a send.
+    // Java: DefaultMQProducer#defaultTopicQueueNums
+    pub default_topic_queue_nums: u32,
+    /// Topics whose routes are looked up at the start, before the first send.
+    pub topics: Vec<Box<str>>,
+    /// Time after which a dial has failed.
+    // Java: NettyClientConfig#connectTimeoutMillis
+    pub connect_timeout: Duration,
+    /// Time for the answer to a request other than a send.
+    // Java: ClientConfig#mqClientApiTimeout
+    pub request_timeout: Duration,
+    /// Time without an answer from a name server after which the next one is asked as well.
+    pub name_server_patience: Duration,
+    /// Refresh of all known routes. The period gets a jitter of a tenth.
+    // Java: ClientConfig#pollNameServerInterval
+    pub route_refresh: Periodic,
+    /// Cleaning of brokers that no route names, then a heartbeat to the master of every broker.
+    // Java: ClientConfig#heartbeatBrokerInterval
+    pub heartbeat: Periodic,
+    /// Time without a byte in either direction after which a connection is closed.
+    // Java: NettySystemConfig#clientChannelMaxIdleTimeSeconds
+    pub connection_idle_max: Duration,
+    /// Wait after the first failed dial of an address; doubles with each, with jitter.
+    pub dial_back_off_min: Duration,
+    /// Longest wait between two dials of an address.
+    pub dial_back_off_max: Duration,
+    /// Wait before the next attempt after a busy answer; doubles with each, with jitter.
+    pub busy_back_off: Duration,
+    /// Avoids every broker that failed in this send, and brokers that were slow or failed lately.
+    /// Off is the Java client's default: only the broker of the last attempt is avoided.
+    pub latency_avoidance: bool,
+    /// Tries one more broker after a weak acknowledgement, while time lasts.
+    // Java: DefaultMQProducer#retryAnotherBrokerWhenNotStoreOK
+    pub retry_weak_acknowledgement: bool,
+    /// Ends a send with its first unknown attempt instead of risking a duplicate.
+    pub retry_only_if_not_stored: bool,
+    /// Answer codes outside the built-in table that are worth another broker.
+    pub retry_codes: Vec<i32>,
+    /// Announced to reachable broker addresses.
+    pub address_map: AddressMap,
+    /// Bytes per connection that are framed ahead of the socket.
+    pub unsent_bytes_max: usize,
+    /// Events that are reported.
+    pub events: EventSet,
+}
+
+impl Config {
+    /// Starts from the defaults. `name_servers` is a list like `10.0.0.1:9876;10.0.0.2:9876`.
+    pub fn builder(name_servers: &str) -> ConfigBuilder {
+        ConfigBuilder { name_servers: name_servers.into(), config: Config::defaults() }
+    }
+
+    /// Most operations open at once, cancelled ones included: the bound of
+    /// [`OpId::index`](crate::OpId::index).
+    pub fn operations_max(&self) -> u32 {
+        self.in_flight_messages_max.saturating_mul(2)
+    }
+
+    fn defaults() -> Config {
+        let seconds = Duration::from_secs;
+        let millis = Duration::from_millis;
+        Config {
+            name_servers: Vec::new(),
+            client_id: "".into(),
+            encoding: Encoding::Json,
+            long_send_header: false,
+            send_timeout: seconds(3),
+            retries_max: 2,
+            attempt_timeout_min: millis(10),
+            in_flight_messages_max: limits::IN_FLIGHT_MESSAGES_MAX,
+            in_flight_bytes_max: limits::IN_FLIGHT_BYTES_MAX,
+            body_length_max: limits::BODY_LENGTH_MAX,
+            create_topics: true,
+            create_topic_key: "TBW102".into(),
+            default_topic_queue_nums: 4,
+            topics: Vec::new(),
+            connect_timeout: seconds(3),
+            request_timeout: seconds(3),
+            name_server_patience: millis(400),
+            route_refresh: Periodic { first: millis(10), period: seconds(30) },
+            heartbeat: Periodic { first: seconds(1), period: seconds(30) },
+            connection_idle_max: seconds(120),
+            dial_back_off_min: millis(100),
+            dial_back_off_max: seconds(3),
+            busy_back_off: millis(20),
+            latency_avoidance: true,
+            retry_weak_acknowledgement: false,
+            retry_only_if_not_stored: false,
+            retry_codes: Vec::new(),
+            address_map: AddressMap::new(),
+            unsent_bytes_max: limits::UNSENT_BYTES_MAX,
+            events: EventSet::STATE_CHANGES,
+        }
+    }
+}
+
+/// Collects settings for a [`Config`]; nothing is checked before [`ConfigBuilder::build`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConfigBuilder {
+    name_servers: String,
+    config: Config,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name(mut self, $name: $type) -> ConfigBuilder {
+                self.config.$name = $name;
+                self
+            }
+        )*
+    };
+}
+
+impl ConfigBuilder {
+    setters! {
+        /// Sets [`Config::encoding`]; JSON by default.
+        encoding: Encoding;
+        /// Sets [`Config::long_send_header`]; off by default.
+        long_send_header: bool;
+        /// Sets [`Config::send_timeout`]; 3 s by default.
+        send_timeout: Duration;
+        /// Sets [`Config::retries_max`]; 2 by default.
+        retries_max: u32;
+        /// Sets [`Config::attempt_timeout_min`]; 10 ms by default.
+        attempt_timeout_min: Duration;
+        /// Sets [`Config::in_flight_messages_max`]; 1,024 by default.
+        in_flight_messages_max: u32;
+        /// Sets [`Config::in_flight_bytes_max`]; 100 MiB by default.
+        in_flight_bytes_max: usize;
+        /// Sets [`Config::body_length_max`]; 4 MiB by default.
+        body_length_max: usize;
+        /// Sets [`Config::create_topics`]; on by default.
+        create_topics: bool;
+        /// Sets [`Config::default_topic_queue_nums`]; 4 by default.
+        default_topic_queue_nums: u32;
+        /// Sets [`Config::connect_timeout`]; 3 s by default.
+        connect_timeout: Duration;
+        /// Sets [`Config::request_timeout`]; 3 s by default.
+        request_timeout: Duration;
+        /// Sets [`Config::name_server_patience`]; 400 ms by default.
+        name_server_patience: Duration;
+        /// Sets [`Config::route_refresh`]; 10 ms, then every 30 s by default.
+        route_refresh: Periodic;
+        /// Sets [`Config::heartbeat`]; 1 s, then every 30 s by default.
+        heartbeat: Periodic;
+        /// Sets [`Config::connection_idle_max`]; 120 s by default.
+        connection_idle_max: Duration;
+        /// Sets [`Config::dial_back_off_min`]; 100 ms by default.
+        dial_back_off_min: Duration;
+        /// Sets [`Config::dial_back_off_max`]; 3 s by default.
+        dial_back_off_max: Duration;
+        /// Sets [`Config::busy_back_off`]; 20 ms by default.
+        busy_back_off: Duration;
+        /// Sets [`Config::latency_avoidance`]; on by default.
+        latency_avoidance: bool;
+        /// Sets [`Config::retry_weak_acknowledgement`]; off by default.
+        retry_weak_acknowledgement: bool;
+        /// Sets [`Config::retry_only_if_not_stored`]; off by default.
+        retry_only_if_not_stored: bool;
+        /// Sets [`Config::retry_codes`]; none by default.
+        retry_codes: Vec<i32>;
+        /// Sets [`Config::address_map`]; addresses are reachable as announced by default.
+        address_map: AddressMap;
+        /// Sets [`Config::unsent_bytes_max`]; 64 KiB by default.
+        unsent_bytes_max: usize;
+        /// Sets [`Config::events`]; [`EventSet::STATE_CHANGES`] by default.
+        events: EventSet;
+    }
+
+    /// Sets [`Config::client_id`]. Two clients must never share one.
+    pub fn client_id(mut self, client_id: impl Into<Box<str>>) -> ConfigBuilder {
+        self.config.client_id = client_id.into();
+        self
+    }
+
+    /// Sets [`Config::create_topic_key`]; `TBW102` by default.
+    pub fn create_topic_key(mut self, topic: impl Into<Box<str>>) -> ConfigBuilder {
+        self.config.create_topic_key = topic.into();
+        self
+    }
+
+    /// Adds a topic to [`Config::topics`].
+    pub fn topic(mut self, topic: impl Into<Box<str>>) -> ConfigBuilder {
+        self.config.topics.push(topic.into());
+        self
+    }
+
+    /// Checks everything and makes the settings final.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot work.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let mut config = self.config;
+        config.name_servers = Address::parse_list(&self.name_servers)?;
+        if config.name_servers.is_empty() {
+            return Err(ConfigError::NoNameServer);
+        }
+        for topic in config.topics.iter().chain([&config.create_topic_key]) {
+            if let Err(error) = crate::message::check_topic(topic) {
+                return Err(ConfigError::Topic { topic: topic.clone(), error });
+            }
+        }
+        let positive: [(&'static str, bool); 9] = [
+            ("send_timeout", !config.send_timeout.is_zero()),
+            ("in_flight_messages_max", config.in_flight_messages_max > 0),
+            ("in_flight_bytes_max", config.in_flight_bytes_max > 0),
+            ("body_length_max", config.body_length_max > 0),
+            ("default_topic_queue_nums", config.default_topic_queue_nums > 0),
+            ("request_timeout", !config.request_timeout.is_zero()),
+            ("connect_timeout", !config.connect_timeout.is_zero()),
+            ("route_refresh.period", !config.route_refresh.period.is_zero()),
+            ("heartbeat.period", !config.heartbeat.period.is_zero()),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, positive)| !positive) {
+            return Err(ConfigError::Zero { setting });
+        }
+        if config.in_flight_messages_max > limits::OPERATIONS_MAX / 2 {
+            return Err(ConfigError::TooLarge {
+                setting: "in_flight_messages_max",
+                max: u64::from(limits::OPERATIONS_MAX / 2),
+            });
+        }
+        let frame_room = limits::FRAME_LENGTH_MAX - limits::HEADER_LENGTH_OWN_MAX;
+        if config.body_length_max > frame_room {
+            let max = frame_room as u64;
+            return Err(ConfigError::TooLarge { setting: "body_length_max", max });
+        }
+        Ok(config)
+    }
+}
+
+/// Settings that cannot work.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The list of name servers is empty.
+    #[error("no name server is given; pass HOST:PORT, usually port 9876")]
+    NoNameServer,
+    /// An address cannot be read.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A topic name is not legal.
+    #[error("topic \"{topic}\": {error}")]
+    Topic {
+        /// The name.
+        topic: Box<str>,
+        /// What is wrong with it.
+        error: crate::message::InvalidMessage,
+    },
+    /// A setting must be more than zero.
+    #[error("{setting} must be more than zero")]
+    Zero {
+        /// Its name.
+        setting: &'static str,
+    },
+    /// A setting is larger than the client can handle.
+    #[error("{setting} must be at most {max}")]
+    TooLarge {
+        /// Its name.
+        setting: &'static str,
+        /// The largest possible value.
+        max: u64,
+    },
+    /// A producer group cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+}
+
+/// A producer group that cannot be registered.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The name is blank, too long, reserved or holds an illegal character.
+    // Java: Validators#checkGroup
+    #[error(
+        "\"{0}\" is not a producer group: 1 to 120 characters of letters, digits, %, |, - and _, \
+         and not DEFAULT_PRODUCER"
+    )]
+    Illegal(String),
+    /// The client already has a producer of this group.
+    #[error("this client already has a producer of group \"{0}\"; clone that producer instead")]
+    Duplicate(String),
+    /// The client has [`limits::GROUPS_MAX`] groups already.
+    #[error("this client already has 1,024 producer groups; use another client")]
+    TooMany,
+    /// The client is closing or closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// Checks the name of a producer group.
+///
+/// # Errors
+/// If it is blank, longer than 120 bytes, `DEFAULT_PRODUCER`, or holds another character than
+/// letters, digits, `%`, `|`, `-` and `_`.
+// Java: Validators#checkGroup, DefaultMQProducerImpl#checkConfig
+pub fn check_group(group: &str) -> Result<(), GroupError> {
+    let legal = !group.is_empty()
+        && group.len() <= limits::GROUP_LENGTH_MAX
+        && group != "DEFAULT_PRODUCER"
+        && group.bytes().all(is_name_byte);
+    let cut = || group.chars().take(limits::GROUP_LENGTH_MAX + 1).collect();
+    if legal { Ok(()) } else { Err(GroupError::Illegal(cut())) }
+}
+
+/// Bytes that topics and groups are made of.
+// Java: TopicValidator#VALID_CHAR_BIT_MAP
+pub(crate) fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'-' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_needs_a_name_server_that_can_be_read() {
+        assert_eq!(Config::builder(" ; ").build().unwrap_err(), ConfigError::NoNameServer);
+        assert!(matches!(Config::builder("nowhere").build(), Err(ConfigError::Address(_))));
+        assert_eq!(Config::builder("a:1;b:2").build().unwrap().name_servers.len(), 2);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let zero = Config::builder("a:1").in_flight_messages_max(0).build().unwrap_err();
+        assert_eq!(zero, ConfigError::Zero { setting: "in_flight_messages_max" });
+        let large = Config::builder("a:1").body_length_max(16 << 20).build().unwrap_err();
+        assert!(matches!(large, ConfigError::TooLarge { setting: "body_length_max", .. }));
+        let topic = Config::builder("a:1").topic("a/b").build().unwrap_err();
+        assert!(matches!(topic, ConfigError::Topic { .. }));
+    }
+
+    #[test]
+    fn groups_are_checked_as_java_does() {
+        assert!(check_group("orders-%RETRY%|_1").is_ok());
+        let long = "x".repeat(121);
+        for bad in ["", " ", "DEFAULT_PRODUCER", "a b", "grüße", &long] {
+            assert!(check_group(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Why a send failed, what was tried, and whether the message may have been stored.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::message::{InvalidMessage, Message};
+use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
+
+/// A send that was not acknowledged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SendError(Box<Failure>);
+
+#[derive(Clone, PartialEq, Debug)]
+struct Failure {
+    kind: SendErrorKind,
+    delivery: Delivery,
+    attempts: Vec<Attempt>,
+    name_servers: Vec<NameServerFailure>,
+    topic: Box<str>,
+    unique_key: Option<UniqueKey>,
+    message: Option<Message>,
+    elapsed: Duration,
+}
+
+impl SendError {
+    /// A failure of a send that had no attempt: nothing was sent.
+    pub fn not_sent(kind: SendErrorKind, message: Message) -> SendError {
+        SendError::new(kind, Delivery::NotSent, Vec::new(), None, message, Duration::ZERO)
+    }
+
+    pub(crate) fn new(
+        kind: SendErrorKind,
+        delivery: Delivery,
+        attempts: Vec<Attempt>,
+        unique_key: Option<UniqueKey>,
+        message: Message,
+        elapsed: Duration,
+    ) -> SendError {
+        SendError(Box::new(Failure {
+            kind,
+            delivery,
+            attempts,
+            name_servers: Vec::new(),
+            topic: message.topic().into(),
+            unique_key,
+            message: Some(message),
+            elapsed,
+        }))
+    }
+
+    /// Sets the time from the call to the failure, for a driver that waited before the core.
+    #[must_use]
+    pub fn with_elapsed(mut self, elapsed: Duration) -> SendError {
+        self.0.elapsed = elapsed;
+        self
+    }
+
+    pub(crate) fn with_name_servers(mut self, failures: Vec<NameServerFailure>) -> SendError {
+        self.0.name_servers = failures;
+        self
+    }
+
+    /// What went wrong in the end.
+    pub fn kind(&self) -> &SendErrorKind {
+        &self.0.kind
+    }
+
+    /// Whether a broker may have stored the message: over all attempts, the most that can be
+    /// proved.
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// Every attempt, in order.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0.attempts
+    }
+
+    /// Name servers that could not be asked for the route.
+    pub fn name_servers(&self) -> &[NameServerFailure] {
+        &self.0.name_servers
+    }
+
+    /// The message's topic.
+    pub fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// The client's own id of the message, once it had one.
+    pub fn unique_key(&self) -> Option<UniqueKey> {
+        self.0.unique_key
+    }
+
+    /// Time from the call to the failure.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed
+    }
+
+    /// The message, unless it was taken out before.
+    pub fn message(&self) -> Option<&Message> {
+        self.0.message.as_ref()
+    }
+
+    /// Takes the message out, to send it again.
+    pub fn into_message(self) -> Option<Message> {
+        self.0.message
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failure = &*self.0;
+        write!(f, "send to topic \"{}\": {}", failure.topic, failure.kind)?;
+        for server in &failure.name_servers {
+            write!(f, "; name server {}: {}", server.address, server.failure)?;
+        }
+        for (number, attempt) in failure.attempts.iter().enumerate() {
+            write!(f, "; attempt {}: {attempt}", number + 1)?;
+        }
+        write!(f, "; {}", failure.delivery)
+    }
+}
+
+impl core::error::Error for SendError {}
+
+/// Whether a broker may have stored a message that was not acknowledged.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Delivery {
+    /// No attempt had its last byte handed to a socket: no broker has the message.
+    NotSent,
+    /// Every broker that had the whole message refused it: no broker stored it.
+    Refused,
+    /// At least one broker had the whole message and did not say what became of it. Sending again
+    /// may store a duplicate, with the same unique key if the same [`Message`] is retried by the
+    /// client itself.
+    Unknown,
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Delivery::NotSent => "the message was not sent",
+            Delivery::Refused => "no broker stored the message",
+            Delivery::Unknown => "the message may have been stored",
+        })
+    }
+}
+
+/// What went wrong in the end.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendErrorKind {
+    /// The message itself cannot be sent.
+    #[error("{0}")]
+    Invalid(InvalidMessage),
+    /// No name server gave a route within the time of the send.
+    #[error("no name server answered; check the addresses and that they are name servers")]
+    NameServerUnreachable,
+    /// The name servers do not know the topic, nor a default topic to create it from.
+    #[error("the topic does not exist; create it, or allow brokers to create topics")]
+    TopicNotFound,
+    /// The topic has no queue that can be written to.
+    #[error("the topic has no writable queue; check its permission and that its brokers run")]
+    NoWritableQueue,
+    /// The given queue's broker does not serve the topic.
+    #[error("broker \"{0}\" of the given queue does not serve the topic")]
+    NoSuchQueue(Box<str>),
+    /// The time of the send was over.
+    #[error("the time of the send is over; see the attempts for where it went")]
+    Timeout,
+    /// A broker refused the message or failed, and no other attempt did better.
+    #[error("the broker answered {code}: {remark}")]
+    Broker {
+        /// Its answer.
+        code: ResponseCode,
+        /// Its explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
+    /// A broker refused the client: unknown key, wrong signature or missing permission.
+    #[error("permission denied by the broker, {code}: {remark}")]
+    PermissionDenied {
+        /// Its answer.
+        code: ResponseCode,
+        /// Its explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
+    /// No attempt got through to a broker, or the connection was lost.
+    #[error("no broker could be reached, or the connection to it was lost")]
+    Transport,
+    /// There was no room for the message within the time of the send.
+    #[error("too much is in flight: {0}")]
+    Backpressure(Bound),
+    /// The caller cancelled the send.
+    #[error("the send was cancelled")]
+    Cancelled,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The client's driver has ended: its runtime was shut down, or it panicked.
+    #[error("the client's driver has ended, perhaps with its runtime")]
+    DriverStopped,
+}
+
+/// A bound on what is in flight.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Bound {
+    /// [`Config::in_flight_messages_max`](crate::Config::in_flight_messages_max).
+    Messages,
+    /// [`Config::in_flight_bytes_max`](crate::Config::in_flight_bytes_max).
+    Bytes,
+    /// Topics known to the client at once.
+    Topics,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bound::Messages => "the limit is in_flight_messages_max",
+            Bound::Bytes => "the limit is in_flight_bytes_max",
+            Bound::Topics => "the limit is 65,536 topics used within ten minutes",
+        })
+    }
+}
+
+/// One try to get a message to a broker.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The broker's name.
+    pub broker_name: Arc<str>,
+    /// The address that was used; empty if the broker has none.
+    pub address: Arc<str>,
+    /// The queue on that broker.
+    pub queue_id: u32,
+    /// How far it got.
+    pub stage: Stage,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why it failed.
+    pub failure: AttemptFailure,
+    /// Whether this attempt may have stored the message.
+    pub delivery: Delivery,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "broker \"{}\" at {} queue {}, {} after {:?}: {}",
+            self.broker_name, self.address, self.queue_id, self.stage, self.elapsed, self.failure
+        )
+    }
+}
+
+/// How far an attempt got.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Stage {
+    /// A queue was being chosen.
+    Select,
+    /// The connection was being made.
+    Connect,
+    /// The connection was there; not every byte had been handed to the socket.
+    Write,
+    /// Every byte had been handed to the socket; no answer had come.
+    Await,
+    /// The broker had answered.
+    Answered,
+}
+
+impl Stage {
+    /// The stage in lower case, as in machine-readable output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Select => "select",
+            Stage::Connect => "connect",
+            Stage::Write => "write",
+            Stage::Await => "await",
+            Stage::Answered => "answered",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttemptFailure {
+    /// The peer answered with something else than success.
+    #[error("answered {code}: {remark}")]
+    Answered {
+        /// The code.
+        code: ResponseCode,
+        /// The explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
+    /// The dial failed.
+    #[error("connecting failed: {0}")]
+    Connect(ConnectFailure),
+    /// The connection ended.
+    #[error("the connection was lost: {0}")]
+    Closed(CloseReason),
+    /// The time of the attempt was over.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The route names no address for the broker's master.
+    #[error("the route has no address for the broker's master")]
+    NoAddress,
+    /// The send was cancelled or the client closed while the attempt ran.
+    #[error("given up")]
+    GivenUp,
+    /// A name server's answer was not a route.
+    #[error("the answer is not a route: {0}")]
+    BadRoute(Box<str>),
+}
+
+/// Why a dial failed.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// Nobody listens at the address.
+    #[error("connection refused; nobody listens at this address")]
+    Refused,
+    /// No answer in time.
+    #[error("no answer; the address may be wrong or blocked by a firewall")]
+    TimedOut,
+    /// No way to the host or network.
+    #[error("host or network unreachable")]
+    Unreachable,
+    /// The host name could not be resolved.
+    #[error("the host name could not be resolved")]
+    NameNotResolved,
+    /// Any other error of the operating system.
+    #[error("the operating system refused")]
+    Other,
+}
+
+/// Why a connection ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer closed it.
+    #[error("closed by the peer")]
+    Eof,
+    /// The peer reset it.
+    #[error("reset by the peer")]
+    Reset,
+    /// Any other error of the operating system.
+    #[error("an error of the operating system")]
+    Io,
+    /// The peer sent something that is not RocketMQ's protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(DecodeErrorKind),
+    /// A frame began and did not end in time.
+    #[error("a frame began and did not end in time")]
+    PartialFrame,
+    /// Requests were not answered, nor was a probe.
+    #[error("the peer is silent")]
+    Silent,
+    /// The peer took none of our bytes for too long.
+    #[error("the peer takes no bytes")]
+    WriteStalled,
+    /// Nothing happened on it for too long.
+    #[error("idle")]
+    Idle,
+    /// No route names the address any more, or the peer asked to go away.
+    #[error("no longer needed")]
+    Drained,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Shutdown,
+}
+
+/// A name server that did not give a route.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct NameServerFailure {
+    /// Its address.
+    pub address: Arc<str>,
+    /// What happened.
+    pub failure: AttemptFailure,
+}
+
+/// No name server could be reached within the time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NotReady {
+    /// What happened with each that was asked.
+    pub name_servers: Vec<NameServerFailure>,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no name server answered")?;
+        for server in &self.name_servers {
+            write!(f, "; {}: {}", server.address, server.failure)?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for NotReady {}

@@ -1,0 +1,227 @@
+//! What the client wants done and what it has to tell.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::address::Address;
+use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
+use crate::id::{ConnId, OpId};
+use crate::receipt::{OnewayReceipt, SendReceipt};
+use crate::time::Instant;
+
+/// One thing to do or to know, in the order in which they came about.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Dial `address` and report with `handle_connected`. A host name is to be resolved now.
+    Connect {
+        /// Name of the connection to be.
+        conn: ConnId,
+        /// Where to.
+        address: Arc<Address>,
+    },
+    /// Close the connection, or give up its dial. Nothing more is to be reported about it.
+    Close {
+        /// Its name, which is not used again.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// An operation has ended. Its name is free again.
+    Complete {
+        /// Its name.
+        op: OpId,
+        /// How it ended.
+        result: Result<Completion, SendError>,
+    },
+    /// The wait for a name server has ended.
+    Ready {
+        /// The number given to `wait_ready`.
+        waiter: u64,
+        /// Whether one answered.
+        result: Result<(), NotReady>,
+    },
+    /// The shutdown is complete: every operation has ended, every connection is closed.
+    Closed,
+    /// Something happened that is worth knowing.
+    Event(Event),
+}
+
+/// How an operation ended well.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Completion {
+    /// A broker stored the message.
+    Stored(SendReceipt),
+    /// A oneway message was handed to the socket.
+    Sent(OnewayReceipt),
+}
+
+/// Why the next deadline exists.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum TimeoutReason {
+    /// A send, or one of its attempts, runs out of time or starts again.
+    Send,
+    /// A route is looked up again, or another name server is asked.
+    Lookup,
+    /// The routes are refreshed.
+    RouteRefresh,
+    /// Heartbeats are due.
+    Heartbeat,
+    /// A dial runs out of time or may start again.
+    Dial,
+    /// A request other than a send runs out of time.
+    Request,
+    /// A connection is idle, or a frame or write takes too long.
+    Connection,
+    /// A wait for readiness runs out of time.
+    Ready,
+    /// The shutdown runs out of time.
+    Shutdown,
+}
+
+/// Something that happened. Bodies and secrets never appear.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection is ready.
+    Connected {
+        /// Its name.
+        conn: ConnId,
+        /// Where to.
+        address: Arc<str>,
+    },
+    /// A dial failed.
+    ConnectFailed {
+        /// Where to.
+        address: Arc<str>,
+        /// Why.
+        failure: ConnectFailure,
+        /// When the address may be dialled again.
+        retry_at: Instant,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Its name.
+        conn: ConnId,
+        /// Where to.
+        address: Arc<str>,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A topic's route is new or different.
+    RouteChanged {
+        /// The topic.
+        topic: Arc<str>,
+        /// Brokers with a queue that can be written to.
+        brokers: u32,
+        /// Queues that can be written to.
+        queues: u32,
+    },
+    /// A route could not be looked up; the old one, if any, stays.
+    RouteFailed {
+        /// The topic.
+        topic: Arc<str>,
+        /// The name server that was asked.
+        address: Arc<str>,
+        /// What it said or did.
+        failure: AttemptFailure,
+    },
+    /// A queue was chosen and an attempt began.
+    AttemptStarted {
+        /// The operation.
+        op: OpId,
+        /// 1 for the first.
+        number: u32,
+        /// The broker.
+        broker_name: Arc<str>,
+        /// The queue on it.
+        queue_id: u32,
+    },
+    /// An attempt failed.
+    AttemptFailed {
+        /// The operation.
+        op: OpId,
+        /// 1 for the first.
+        number: u32,
+        /// The broker.
+        broker_name: Arc<str>,
+        /// Why.
+        failure: AttemptFailure,
+        /// When the next attempt begins, if there is one.
+        retry_at: Option<Instant>,
+    },
+    /// A broker was slow or failed, or is well again.
+    FaultUpdated {
+        /// The broker.
+        broker_name: Arc<str>,
+        /// It is avoided until then; in the past if it is well.
+        isolated_until: Instant,
+    },
+    /// A heartbeat was not answered with success.
+    HeartbeatFailed {
+        /// The broker's address.
+        address: Arc<str>,
+        /// Why.
+        failure: AttemptFailure,
+    },
+    /// An answer came for which nobody waits: too late, twice, or to a request never made.
+    LateAnswer {
+        /// The connection.
+        conn: ConnId,
+        /// The request's number.
+        opaque: i32,
+        /// The operation it belonged to, if it is still known.
+        op: Option<OpId>,
+        /// The answer's code.
+        code: i32,
+        /// Its explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
+    /// A broker sent a request that this client does not serve.
+    RequestRefused {
+        /// The connection.
+        conn: ConnId,
+        /// The request's code.
+        code: i32,
+    },
+}
+
+/// A set of kinds of events. What is not in the set is not even built.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct EventSet(u16);
+
+impl EventSet {
+    /// No event.
+    pub const NONE: EventSet = EventSet(0);
+    /// Connections: made, failed, ended.
+    pub const CONNECTIONS: EventSet = EventSet(1);
+    /// Routes: changed, failed.
+    pub const ROUTES: EventSet = EventSet(2);
+    /// Attempts that failed.
+    pub const ATTEMPT_FAILURES: EventSet = EventSet(4);
+    /// Attempts that started: one event for each send at least.
+    pub const ATTEMPT_STARTS: EventSet = EventSet(8);
+    /// Brokers that are avoided or well again.
+    pub const FAULTS: EventSet = EventSet(16);
+    /// Heartbeats that failed.
+    pub const HEARTBEATS: EventSet = EventSet(32);
+    /// Answers nobody waits for and requests that are not served.
+    pub const STRAYS: EventSet = EventSet(64);
+    /// Everything that is not part of a send that goes well.
+    pub const STATE_CHANGES: EventSet = EventSet(127 - 8);
+    /// Everything.
+    pub const ALL: EventSet = EventSet(127);
+
+    /// Whether all of `other` is in the set.
+    pub const fn contains(self, other: EventSet) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: EventSet) -> EventSet {
+        EventSet(self.0 | other.0)
+    }
+}
