@@ -2,7 +2,7 @@
 
 use super::command::{Command, ExtFields};
 use super::error::{DecodeError, DecodeErrorKind};
-use super::json::{Source, Text};
+use super::json::Text;
 use super::text::lossy;
 use crate::limits::EXT_FIELDS_MAX;
 
@@ -117,8 +117,8 @@ pub(super) fn next_pair<'a>(ext: &mut &'a [u8]) -> Option<(Text<'a>, Option<Text
         let (key, value) = reader.pair()?;
         *ext = reader.rest;
         if !key.is_empty() {
-            let value = (!value.is_empty()).then(|| Text::plain(Source::Bytes(value)));
-            return Some((Text::plain(Source::Bytes(key)), value));
+            let value = (!value.is_empty()).then(|| Text::plain(value));
+            return Some((Text::plain(key), value));
         }
     }
 }

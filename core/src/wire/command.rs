@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::error::{DecodeError, DecodeErrorKind};
 use super::frame::Encoding;
-use super::json::{Scanner, Source, Text, Value};
+use super::json::{Scanner, Text, Value};
 use super::{binary, text};
 use crate::limits::EXT_FIELDS_MAX;
 
@@ -85,7 +85,6 @@ impl<'a> Command<'a> {
 
 // Java: RemotingSerializable#decode of a RemotingCommand
 fn decode_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
-    let source = Source::new(header);
     let mut scanner = Scanner::new(header);
     let mut command = Command {
         code: 0,
@@ -96,36 +95,38 @@ fn decode_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
         remark: None,
         ext_fields: ExtFields::default(),
     };
-    match read_fields(&mut scanner, source, &mut command) {
+    match read_fields(&mut scanner, &mut command) {
         Ok(()) => Ok(command),
-        Err(kind) => Err(DecodeError::new(kind, scanner.position())),
+        Err(kind) => {
+            let offset = header.len().saturating_sub(scanner.rest().len());
+            Err(DecodeError::new(kind, offset))
+        }
     }
 }
 
 #[inline]
 fn read_fields<'a>(
     scanner: &mut Scanner<'a>,
-    source: Source<'a>,
     command: &mut Command<'a>,
 ) -> Result<(), DecodeErrorKind> {
     scanner.expect(b'{')?;
     let mut first = true;
     while let Some(key) = scanner.next_key(&mut first)? {
         let owned;
-        let name = if key.is_escaped() {
-            owned = key.of(source).decode();
-            owned.as_bytes()
+        let name = if let Some(name) = key.unescaped_bytes() {
+            name
         } else {
-            scanner.bytes_of(key)
+            owned = key.decode();
+            owned.as_bytes()
         };
         match name {
             b"code" => command.code = scanner.integer()?,
             b"flag" => command.flag = scanner.integer()?,
             b"opaque" => command.opaque = scanner.integer()?,
             b"version" => command.version = scanner.integer()?,
-            b"language" => command.language = language(scanner.value(1)?, source),
-            b"remark" => command.remark = remark(scanner.value(1)?, source),
-            b"extFields" => command.ext_fields = read_ext_fields(scanner, source)?,
+            b"language" => command.language = language(scanner.value(1)?),
+            b"remark" => command.remark = remark(scanner.value(1)?),
+            b"extFields" => command.ext_fields = read_ext_fields(scanner)?,
             _ => {
                 scanner.value(1)?;
             }
@@ -137,24 +138,21 @@ fn read_fields<'a>(
     }
 }
 
-fn remark(value: Value, source: Source<'_>) -> Option<Cow<'_, str>> {
+fn remark(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value {
         Value::Null => None,
-        Value::String(span) | Value::Other(span) => Some(span.of(source).decode()),
+        Value::String(text) | Value::Other(text) => Some(text.decode()),
     }
 }
 
 /// Checks the whole map now; it is read again, without a way to fail, when fields are asked for.
 #[inline]
-fn read_ext_fields<'a>(
-    scanner: &mut Scanner<'a>,
-    source: Source<'a>,
-) -> Result<ExtFields<'a>, DecodeErrorKind> {
+fn read_ext_fields<'a>(scanner: &mut Scanner<'a>) -> Result<ExtFields<'a>, DecodeErrorKind> {
     if scanner.token() == Some(b'n') {
         scanner.value(1)?;
         return Ok(ExtFields::default());
     }
-    let start = scanner.position();
+    let start = scanner.rest();
     scanner.expect(b'{')?;
     let mut first = true;
     let mut count = 0_usize;
@@ -165,20 +163,19 @@ fn read_ext_fields<'a>(
         }
         scanner.value(2)?;
     }
-    Ok(ExtFields(Fields::Json(source.slice(start, scanner.position()))))
+    Ok(ExtFields(Fields::Json(scanner.since(start))))
 }
 
 /// A language by its name or its number.
-fn language(value: Value, source: Source<'_>) -> u8 {
+fn language(value: Value<'_>) -> u8 {
     match value {
         Value::Null => LANGUAGE_UNKNOWN,
-        Value::String(span) => {
-            let name = span.of(source);
+        Value::String(name) => {
             let known = LANGUAGES.iter().position(|language| name.is(language));
             known.and_then(|code| u8::try_from(code).ok()).unwrap_or(LANGUAGE_UNKNOWN)
         }
-        Value::Other(span) => {
-            let number = span.of(source).unescaped_bytes().and_then(text::parse_decimal);
+        Value::Other(number) => {
+            let number = number.unescaped_bytes().and_then(text::parse_decimal);
             let code = number.and_then(|code| u8::try_from(code).ok());
             code.map_or(LANGUAGE_UNKNOWN, known_language)
         }
@@ -203,7 +200,7 @@ enum Fields<'a> {
     #[default]
     None,
     /// The object with its braces.
-    Json(Source<'a>),
+    Json(&'a [u8]),
     Binary(&'a [u8]),
 }
 
@@ -239,10 +236,10 @@ impl<'a> ExtFields<'a> {
         match self.0 {
             Fields::None => RawFields::Binary(&[]),
             Fields::Binary(pairs) => RawFields::Binary(pairs),
-            Fields::Json(source) => {
-                let mut scanner = Scanner::new(source.bytes());
+            Fields::Json(object) => {
+                let mut scanner = Scanner::new(object);
                 scanner.take(b'{');
-                RawFields::Json { scanner, source, first: true }
+                RawFields::Json { scanner, first: true }
             }
         }
     }
@@ -283,7 +280,7 @@ impl<'a> Iterator for ExtFieldsIter<'a> {
 /// Walks over fields without decoding them.
 #[derive(Debug, Clone)]
 pub(super) enum RawFields<'a> {
-    Json { scanner: Scanner<'a>, source: Source<'a>, first: bool },
+    Json { scanner: Scanner<'a>, first: bool },
     Binary(&'a [u8]),
 }
 
@@ -293,13 +290,13 @@ impl<'a> Iterator for RawFields<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Json { scanner, source, first } => {
+            Self::Json { scanner, first } => {
                 let key = scanner.next_key(first).ok()??;
                 let value = match scanner.value(2).ok()? {
                     Value::Null => None,
-                    Value::String(span) | Value::Other(span) => Some(span.of(*source)),
+                    Value::String(text) | Value::Other(text) => Some(text),
                 };
-                Some((key.of(*source), value))
+                Some((key, value))
             }
             Self::Binary(pairs) => binary::next_pair(pairs),
         }

@@ -10,166 +10,103 @@ use super::error::DecodeErrorKind;
 use super::text::{hex_value, lossy, plain_length};
 use crate::limits::JSON_DEPTH_MAX;
 
-/// A piece of a header: known to be UTF-8, or not.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Source<'a> {
-    /// Checked once for the whole header.
-    Text(&'a str),
-    /// Holds something that is not UTF-8, or was not checked.
-    Bytes(&'a [u8]),
-}
-
-impl<'a> Source<'a> {
-    /// Checks the whole header once, so that its strings need no further check.
-    #[inline]
-    pub(super) fn new(header: &'a [u8]) -> Self {
-        core::str::from_utf8(header).map_or(Self::Bytes(header), Self::Text)
-    }
-
-    #[inline]
-    pub(super) fn bytes(self) -> &'a [u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-
-    /// The piece from `start` to `end`, which the scanner has found and which thus exists.
-    #[inline]
-    pub(super) fn slice(self, start: usize, end: usize) -> Self {
-        match self {
-            Self::Text(text) => Self::Text(text.get(start..end).unwrap_or_default()),
-            Self::Bytes(bytes) => Self::Bytes(bytes.get(start..end).unwrap_or_default()),
-        }
-    }
-}
-
-/// The inside of a string, or the text of another value, as it stands in the header.
+/// The inside of a string, or the text of another value, as it stands in the header. Most of them
+/// are never looked at, so whether they are UTF-8 is checked when they are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
-    source: Source<'a>,
+    bytes: &'a [u8],
     escaped: bool,
 }
 
 impl<'a> Text<'a> {
     /// Text that stands for itself.
     #[inline]
-    pub(super) const fn plain(source: Source<'a>) -> Self {
-        Self { source, escaped: false }
+    pub(super) const fn plain(bytes: &'a [u8]) -> Self {
+        Self { bytes, escaped: false }
     }
 
     /// The bytes of text without escapes.
     #[inline]
-    pub(super) fn unescaped_bytes(self) -> Option<&'a [u8]> {
-        if self.escaped { None } else { Some(self.source.bytes()) }
+    pub(super) const fn unescaped_bytes(self) -> Option<&'a [u8]> {
+        if self.escaped { None } else { Some(self.bytes) }
     }
 
     /// The text that is meant: borrowed when nothing has to be replaced.
     #[inline]
     pub(super) fn decode(self) -> Cow<'a, str> {
-        match self.source {
-            source if self.escaped => Cow::Owned(unescape(source.bytes())),
-            Source::Text(text) => Cow::Borrowed(text),
-            Source::Bytes(bytes) => lossy(bytes),
-        }
+        if self.escaped { Cow::Owned(unescape(self.bytes)) } else { lossy(self.bytes) }
     }
 
     /// Whether the text that is meant equals `name`.
     #[inline]
     pub(super) fn is(self, name: &str) -> bool {
-        let bytes = self.source.bytes();
-        if !self.escaped && bytes == name.as_bytes() {
-            return true;
-        }
         // Replaced and escaped bytes may still spell the name.
-        (self.escaped || !bytes.is_ascii()) && self.decode() == name
-    }
-}
-
-/// Where a piece of text stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    start: usize,
-    end: usize,
-    /// Whether it is the inside of a string with escapes.
-    escaped: bool,
-}
-
-impl Span {
-    /// Whether escapes have to be resolved.
-    #[inline]
-    pub(super) const fn is_escaped(self) -> bool {
-        self.escaped
-    }
-
-    /// The text that stands here in `source`.
-    #[inline]
-    pub(super) fn of(self, source: Source<'_>) -> Text<'_> {
-        Text { source: source.slice(self.start, self.end), escaped: self.escaped }
+        (!self.escaped && self.bytes == name.as_bytes())
+            || ((self.escaped || !self.bytes.is_ascii()) && self.decode() == name)
     }
 }
 
 /// One value of an object, as far as the caller needs to tell kinds apart.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Value {
+pub(super) enum Value<'a> {
     /// `null`.
     Null,
-    /// The inside of a string.
-    String(Span),
+    /// A string.
+    String(Text<'a>),
     /// A number, `true`, `false`, an object or an array, as written.
-    Other(Span),
+    Other(Text<'a>),
 }
 
-/// Walks over one JSON text. An error stands where [`position`](Self::position) stopped.
+/// Walks over one JSON text. An error stands where [`rest`](Self::rest) begins.
 #[derive(Debug, Clone)]
 pub(super) struct Scanner<'a> {
-    bytes: &'a [u8],
-    position: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
     #[inline]
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
+        Self { rest: bytes }
     }
 
-    /// Bytes read so far.
+    /// What is not read yet.
     #[inline]
-    pub(super) const fn position(&self) -> usize {
-        self.position
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
-    /// The bytes of a piece, escapes unresolved.
+    /// What was read since the rest was `before`.
     #[inline]
-    pub(super) fn bytes_of(&self, span: Span) -> &'a [u8] {
-        self.bytes.get(span.start..span.end).unwrap_or_default()
-    }
-
-    #[inline]
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.position..).unwrap_or_default()
+    pub(super) fn since(&self, before: &'a [u8]) -> &'a [u8] {
+        before.get(..before.len().saturating_sub(self.rest.len())).unwrap_or_default()
     }
 
     #[inline]
     fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.position).copied()
+        self.rest.first().copied()
     }
 
     #[inline]
     fn advance(&mut self) {
-        // Only called after a byte was seen here, so this stays within the text.
-        self.position = self.position.saturating_add(1);
+        self.rest = self.rest.get(1..).unwrap_or_default();
     }
 
     /// The next byte that is not white space, not taken yet.
     #[inline]
     pub(super) fn token(&mut self) -> Option<u8> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.advance(),
-                other => return other,
-            }
+        match self.rest.first() {
+            Some(&byte) if byte > b' ' => Some(byte),
+            _ => self.token_after_space(),
         }
+    }
+
+    // Servers write no white space.
+    #[cold]
+    fn token_after_space(&mut self) -> Option<u8> {
+        while let [b' ' | b'\t' | b'\n' | b'\r', after @ ..] = self.rest {
+            self.rest = after;
+        }
+        self.peek()
     }
 
     /// Takes `byte` if it is the next token.
@@ -192,7 +129,10 @@ impl<'a> Scanner<'a> {
     /// The colon is taken too. `first` is true for the first step of an object and set to false.
     // Forced: kept apart, the result goes through memory and costs more than the work.
     #[inline(always)]
-    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Span>, DecodeErrorKind> {
+    pub(super) fn next_key(
+        &mut self,
+        first: &mut bool,
+    ) -> Result<Option<Text<'a>>, DecodeErrorKind> {
         match self.token() {
             Some(b'}') => {
                 self.advance();
@@ -215,56 +155,51 @@ impl<'a> Scanner<'a> {
 
     /// Reads a string whose opening quote is taken.
     #[inline(always)]
-    fn string_rest(&mut self) -> Result<Span, DecodeErrorKind> {
-        let start = self.position;
-        self.position = start.saturating_add(plain_length(self.rest()));
-        if self.peek() == Some(b'"') {
-            let span = Span { start, end: self.position, escaped: false };
-            self.advance();
-            return Ok(span);
+    fn string_rest(&mut self) -> Result<Text<'a>, DecodeErrorKind> {
+        match self.rest.split_at_checked(plain_length(self.rest)) {
+            Some((inside, [b'"', after @ ..])) => {
+                self.rest = after;
+                Ok(Text::plain(inside))
+            }
+            _ => self.escaped_rest(),
         }
-        self.escaped_rest(start)
     }
 
-    /// Reads a string on, from its first backslash or the end of the text.
+    /// Reads a string that has escapes or no end.
     #[cold]
-    fn escaped_rest(&mut self, start: usize) -> Result<Span, DecodeErrorKind> {
+    fn escaped_rest(&mut self) -> Result<Text<'a>, DecodeErrorKind> {
+        let start = self.rest;
         loop {
+            self.rest = self.rest.get(plain_length(self.rest)..).unwrap_or_default();
             match self.peek() {
                 Some(b'"') => {
-                    let span = Span { start, end: self.position, escaped: true };
+                    let bytes = self.since(start);
                     self.advance();
-                    return Ok(span);
+                    return Ok(Text { bytes, escaped: true });
                 }
                 Some(_) => self.escape()?,
                 None => return Err(DecodeErrorKind::InvalidJson),
             }
-            self.position = self.position.saturating_add(plain_length(self.rest()));
         }
     }
 
     /// Checks one escape, standing at its backslash.
     fn escape(&mut self) -> Result<(), DecodeErrorKind> {
-        self.advance();
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.advance(),
-            Some(b'u') => {
-                self.advance();
-                for _ in 0..4 {
-                    if self.peek().and_then(hex_value).is_none() {
-                        return Err(DecodeErrorKind::InvalidJson);
-                    }
-                    self.advance();
-                }
+        self.rest = match self.rest {
+            [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+            [_, b'u', a, b, c, d, after @ ..]
+                if [a, b, c, d].iter().all(|digit| hex_value(**digit).is_some()) =>
+            {
+                after
             }
             _ => return Err(DecodeErrorKind::InvalidJson),
-        }
+        };
         Ok(())
     }
 
     /// Reads any value. `depth` is the number of objects and arrays that it stands in.
     #[inline(always)]
-    pub(super) fn value(&mut self, depth: usize) -> Result<Value, DecodeErrorKind> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<Value<'a>, DecodeErrorKind> {
         if self.take(b'"') {
             return Ok(Value::String(self.string_rest()?));
         }
@@ -272,18 +207,18 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(never)]
-    fn other_value(&mut self, depth: usize) -> Result<Value, DecodeErrorKind> {
-        let start = self.position;
+    fn other_value(&mut self, depth: usize) -> Result<Value<'a>, DecodeErrorKind> {
         if self.peek() == Some(b'n') {
             self.literal(b"null")?;
             return Ok(Value::Null);
         }
+        let start = self.rest;
         self.skip(depth)?;
-        Ok(Value::Other(Span { start, end: self.position, escaped: false }))
+        Ok(Value::Other(Text::plain(self.since(start))))
     }
 
     /// Reads an integer of 32 bits; `null` is 0, as it is for a Java `int`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn integer(&mut self) -> Result<i32, DecodeErrorKind> {
         let token = self.token();
         let negative = token == Some(b'-');
@@ -292,14 +227,17 @@ impl<'a> Scanner<'a> {
         } else if token == Some(b'n') {
             return self.literal(b"null").map(|()| 0);
         }
-        let start = self.position;
+        let digits = self.rest;
         let mut value = 0_i64;
-        while let Some(digit) = self.peek().map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10)
-        {
-            value = value.saturating_mul(10).saturating_add(i64::from(digit));
-            self.advance();
+        while let [byte @ b'0'..=b'9', after @ ..] = self.rest {
+            // Already too large for 32 bits, and far from too large for 64.
+            if value > i64::from(u32::MAX) {
+                return Err(DecodeErrorKind::NumberOutOfRange);
+            }
+            value = value * 10 + i64::from(byte - b'0');
+            self.rest = after;
         }
-        if self.position == start {
+        if self.rest.len() == digits.len() {
             return Err(DecodeErrorKind::InvalidJson);
         }
         if let Some(b'.' | b'e' | b'E') = self.peek() {
@@ -310,10 +248,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), DecodeErrorKind> {
-        if !self.rest().starts_with(word) {
-            return Err(DecodeErrorKind::InvalidJson);
-        }
-        self.position = self.position.saturating_add(word.len());
+        self.rest = self.rest.strip_prefix(word).ok_or(DecodeErrorKind::InvalidJson)?;
         Ok(())
     }
 
@@ -411,11 +346,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn digits(&mut self) -> Result<(), DecodeErrorKind> {
-        let start = self.position;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.advance();
+        let start = self.rest;
+        while let [b'0'..=b'9', after @ ..] = self.rest {
+            self.rest = after;
         }
-        if self.position == start {
+        if self.rest.len() == start.len() {
             return Err(DecodeErrorKind::InvalidJson);
         }
         Ok(())

@@ -20,18 +20,21 @@ const fn bytes_equal_to(word: u64, byte: u8) -> u64 {
 /// How many bytes of `bytes` come before the first quote or backslash; all when there is none.
 #[inline]
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
-    let mut done = 0_usize;
     let mut rest = bytes;
     while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*chunk);
         let found = bytes_equal_to(word, b'"') | bytes_equal_to(word, b'\\');
         if found != 0 {
-            return done + (found.trailing_zeros() / 8) as usize;
+            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
         }
-        done += 8;
         rest = after;
     }
-    done + rest.iter().position(|&byte| byte == b'"' || byte == b'\\').unwrap_or(rest.len())
+    bytes.len() - rest.len() + plain_length_of_few(rest)
+}
+
+#[cold]
+fn plain_length_of_few(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| byte == b'"' || byte == b'\\').unwrap_or(bytes.len())
 }
 
 /// Appends `text` as the inside of a JSON string.
