@@ -139,6 +139,8 @@ impl PreparedMessage {
     ///
     /// # Errors
     /// Says which part of the message is wrong, and gives the message back.
+    // The message goes back unboxed: a refusal must not allocate.
+    #[allow(clippy::result_large_err)]
     pub fn new(
         message: Message,
         unique_key: UniqueKey,

@@ -277,6 +277,8 @@ impl Client {
     /// # Errors
     /// Gives the message back if the client is closing, the operation's name is in use or beyond
     /// [`Config::operations_max`], or too many topics are known.
+    // The message goes back unboxed: a refusal must not allocate.
+    #[allow(clippy::result_large_err)]
     pub fn send(
         &mut self,
         now: Instant,
