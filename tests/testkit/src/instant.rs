@@ -31,10 +31,7 @@ pub struct InstantConfig {
 
 impl Default for InstantConfig {
     fn default() -> Self {
-        Self {
-            reply_encoding: ReplyEncoding::Always(Encoding::Json),
-            queues: 4,
-        }
+        Self { reply_encoding: ReplyEncoding::Always(Encoding::Json), queues: 4 }
     }
 }
 
@@ -101,11 +98,7 @@ impl InstantServer {
         });
         let accepting = Arc::clone(&shared);
         let acceptor = AcceptThread::start(listener, move |stream| accepting.connected(stream))?;
-        Ok(Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        })
+        Ok(Self { address, shared, acceptor: Some(acceptor) })
     }
 
     /// Where it listens, as name server and as broker.
@@ -243,10 +236,7 @@ impl Shared {
         match command.code {
             request::GET_ROUTEINFO_BY_TOPIC => {
                 let strict = command.version >= 401
-                    || command
-                        .ext
-                        .get("acceptStandardJsonOnly")
-                        .is_some_and(|it| it == "true");
+                    || command.ext.get("acceptStandardJsonOnly").is_some_and(|it| it == "true");
                 answer.body = self.route().to_json(strict, true).into_bytes();
             }
             request::HEART_BEAT | request::UNREGISTER_CLIENT => {}
@@ -363,17 +353,11 @@ fn scan(frame: &[u8]) -> Option<Scanned> {
         }
         0 => {
             let code = json_number(header, &FIND_CODE)?;
-            (
-                code,
-                json_number(header, &FIND_OPAQUE)?,
-                json_number(header, &FIND_FLAG)?,
-            )
+            (code, json_number(header, &FIND_OPAQUE)?, json_number(header, &FIND_FLAG)?)
         }
         _ => return None,
     };
-    request::SENDS
-        .contains(&code)
-        .then_some(Scanned { opaque, flag })
+    request::SENDS.contains(&code).then_some(Scanned { opaque, flag })
 }
 
 static FIND_CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"code\":"));
@@ -389,14 +373,9 @@ fn json_number(header: &[u8], finder: &Finder<'_>) -> Option<i32> {
             [b'-', digits @ ..] => (true, digits),
             digits => (false, digits),
         };
-        let count = digits
-            .iter()
-            .take(11)
-            .take_while(|digit| digit.is_ascii_digit())
-            .count();
-        let number = digits[..count]
-            .iter()
-            .fold(0, |sum: i64, digit| sum * 10 + i64::from(digit - b'0'));
+        let count = digits.iter().take(11).take_while(|digit| digit.is_ascii_digit()).count();
+        let number =
+            digits[..count].iter().fold(0, |sum: i64, digit| sum * 10 + i64::from(digit - b'0'));
         let number = if negative { -number } else { number };
         i32::try_from(number).ok().filter(|_| count > 0)
     })

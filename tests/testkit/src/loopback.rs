@@ -88,9 +88,7 @@ impl LoopbackCluster {
     ///
     /// When the system gives no port or no thread.
     pub fn start(config: ClusterConfig) -> io::Result<Self> {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut cluster = Cluster::new(config.wall_start_ms(wall.as_millis() as i64));
         let mut ports = BTreeMap::new();
         for node in cluster.nodes() {
@@ -114,10 +112,7 @@ impl LoopbackCluster {
             due: Condvar::new(),
             ports: Mutex::new(ports),
         });
-        let mut started = Self {
-            shared: Arc::clone(&shared),
-            timer: None,
-        };
+        let mut started = Self { shared: Arc::clone(&shared), timer: None };
         started.shared.settle_ports()?;
         let timer = thread::Builder::new().name("cluster timer".into());
         started.timer = Some(timer.spawn(move || shared.run_timer())?);
@@ -239,10 +234,7 @@ impl Shared {
                 return;
             }
             let now_ns = self.now_ns();
-            let next = inner
-                .delayed
-                .first_key_value()
-                .map(|((at_ns, _), _)| *at_ns);
+            let next = inner.delayed.first_key_value().map(|((at_ns, _), _)| *at_ns);
             match next {
                 Some(at_ns) if at_ns <= now_ns => {
                     let touched = { inner }.collect(now_ns);
@@ -294,11 +286,8 @@ impl Shared {
         }
         inner.next_connection += 1;
         let connection = ConnectionId(inner.next_connection);
-        let socket = Arc::new(Socket {
-            stream,
-            pending: Mutex::new(Vec::new()),
-            writer: Mutex::new(()),
-        });
+        let socket =
+            Arc::new(Socket { stream, pending: Mutex::new(Vec::new()), writer: Mutex::new(()) });
         inner.sockets.insert(connection, Arc::clone(&socket));
         let now_ns = self.now_ns();
         inner.cluster.handle_connected(now_ns, node, connection);
@@ -344,10 +333,7 @@ impl Shared {
             if !stalled && !inner.cluster.is_mute(connection) {
                 return true;
             }
-            inner = self
-                .changed
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

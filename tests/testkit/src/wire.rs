@@ -276,10 +276,7 @@ impl Command {
         let mut header = Map::new();
         header.insert("code".into(), self.code.into());
         if !self.ext.is_empty() {
-            let fields = self
-                .ext
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone().into()));
+            let fields = self.ext.iter().map(|(name, value)| (name.clone(), value.clone().into()));
             header.insert("extFields".into(), Value::Object(fields.collect()));
         }
         header.insert("flag".into(), self.flag.into());
@@ -330,14 +327,10 @@ pub fn split_frame(buffer: &[u8]) -> Result<Option<usize>, WireError> {
     };
     let total = u32::from_be_bytes(*prefix) as usize + 4;
     if total > FRAME_BYTES_MAX {
-        return Err(WireError::new(format!(
-            "frame of {total} bytes is too long"
-        )));
+        return Err(WireError::new(format!("frame of {total} bytes is too long")));
     }
     if total < 8 {
-        return Err(WireError::new(format!(
-            "frame of {total} bytes is too short"
-        )));
+        return Err(WireError::new(format!("frame of {total} bytes is too short")));
     }
     if buffer.len() < total {
         return Ok(None);
@@ -369,10 +362,7 @@ fn decode_json_header(header: &[u8]) -> Result<Command, WireError> {
         version: json_i32(&fields, "version")?,
         opaque: json_i32(&fields, "opaque")?,
         flag: json_i32(&fields, "flag")?,
-        remark: fields
-            .get("remark")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        remark: fields.get("remark").and_then(Value::as_str).map(str::to_owned),
         ext: json_ext_fields(&fields)?,
         body: Vec::new(),
         encoding: Encoding::Json,
@@ -463,10 +453,7 @@ fn language_name(code: u8) -> &'static str {
 }
 
 fn language_code(name: &str) -> Option<u8> {
-    LANGUAGES
-        .iter()
-        .position(|known| *known == name)
-        .map(|code| code as u8)
+    LANGUAGES.iter().position(|known| *known == name).map(|code| code as u8)
 }
 
 /// Reads a property string: `name 0x01 value 0x02`, repeated.
@@ -485,10 +472,7 @@ pub fn parse_properties(text: &str) -> BTreeMap<String, String> {
 /// Writes a property string, sorted by name.
 // Java: MessageDecoder#messageProperties2String.
 pub fn format_properties(properties: &BTreeMap<String, String>) -> String {
-    properties
-        .iter()
-        .map(|(name, value)| format!("{name}\u{1}{value}\u{2}"))
-        .collect()
+    properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
 }
 
 /// The offset message id: store host and commit log offset in upper-case hexadecimal.
@@ -516,10 +500,7 @@ pub fn parse_offset_message_id(id: &str) -> Option<(SocketAddr, u64)> {
         IpAddr::from(u128::from_str_radix(ip, 16).ok()?.to_be_bytes())
     };
     let port = u16::try_from(u32::from_str_radix(&rest[..8], 16).ok()?).ok()?;
-    Some((
-        SocketAddr::new(ip, port),
-        u64::from_str_radix(&rest[8..], 16).ok()?,
-    ))
+    Some((SocketAddr::new(ip, port), u64::from_str_radix(&rest[8..], 16).ok()?))
 }
 
 /// Takes big-endian numbers and strings off the front of a byte string.
@@ -545,10 +526,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], WireError> {
         if count > self.left() {
-            return Err(WireError::new(format!(
-                "{count} bytes wanted, {} left",
-                self.left()
-            )));
+            return Err(WireError::new(format!("{count} bytes wanted, {} left", self.left())));
         }
         let taken = &self.bytes[self.position..self.position + count];
         self.position += count;
@@ -577,12 +555,8 @@ impl<'a> Reader<'a> {
         let length =
             usize::try_from(length).map_err(|_| WireError::new("negative string length"))?;
         if length > limit {
-            return Err(WireError::new(format!(
-                "string of {length} bytes is over the limit"
-            )));
+            return Err(WireError::new(format!("string of {length} bytes is over the limit")));
         }
-        Ok(Some(
-            String::from_utf8_lossy(self.bytes(length)?).into_owned(),
-        ))
+        Ok(Some(String::from_utf8_lossy(self.bytes(length)?).into_owned()))
     }
 }

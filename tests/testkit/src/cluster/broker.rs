@@ -114,10 +114,7 @@ impl Broker {
     fn send(&mut self, context: &Context<'_>, command: &Command) -> Reply {
         let config = context.config;
         let stored = parse_send_header(command)
-            .and_then(|header| {
-                self.check(config, &header, context.connection)
-                    .map(|()| header)
-            })
+            .and_then(|header| self.check(config, &header, context.connection).map(|()| header))
             .and_then(|header| {
                 let queue_id = self.choose_queue(&header);
                 let stored = self.put(context, command, &header, queue_id)?;
@@ -126,9 +123,7 @@ impl Broker {
         // Both fields come with refusals too, once the header could be read.
         // Java: SendMessageProcessor#preSend.
         let decorate = |mut response: Command| {
-            response
-                .ext
-                .insert("MSG_REGION".into(), config.region.clone());
+            response.ext.insert("MSG_REGION".into(), config.region.clone());
             response.ext.insert("TRACE_ON".into(), "true".into());
             response
         };
@@ -143,13 +138,9 @@ impl Broker {
             .collect();
         response.ext.insert("msgId".into(), ids.join(","));
         response.ext.insert("queueId".into(), queue_id.to_string());
-        response
-            .ext
-            .insert("queueOffset".into(), stored[0].0.to_string());
-        let is_reply = matches!(
-            command.code,
-            request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2
-        );
+        response.ext.insert("queueOffset".into(), stored[0].0.to_string());
+        let is_reply =
+            matches!(command.code, request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2);
         let properties = parse_properties(&header.properties);
         if is_reply {
             return self.push_reply(context, command, &header, &properties, response);
@@ -220,27 +211,18 @@ impl Broker {
         if default_topic == AUTO_CREATE_TOPIC && !config.auto_create_topics {
             return;
         }
-        let Some(template) = self
-            .topics
-            .get(default_topic)
-            .filter(|topic| topic.perm & 1 != 0)
+        let Some(template) = self.topics.get(default_topic).filter(|topic| topic.perm & 1 != 0)
         else {
             return;
         };
         let queues = header.default_queues.min(template.write_queues).max(0);
-        let created = TopicConfig {
-            perm: template.perm & !1,
-            ..TopicConfig::new(queues)
-        };
+        let created = TopicConfig { perm: template.perm & !1, ..TopicConfig::new(queues) };
         self.topics.insert(header.topic.clone(), created);
     }
 
     // A real broker draws at random. Java: SendMessageProcessor#sendMessage, queueIdInt < 0.
     fn choose_queue(&mut self, header: &SendHeader) -> i32 {
-        let queues = self
-            .topics
-            .get(&header.topic)
-            .map_or(0, |topic| topic.write_queues);
+        let queues = self.topics.get(&header.topic).map_or(0, |topic| topic.write_queues);
         if header.queue_id >= 0 || queues <= 0 {
             return header.queue_id.max(0);
         }
@@ -264,9 +246,7 @@ impl Broker {
         }
         if command.body.len() > config.body_bytes_max {
             if header.batch && !old {
-                return Err(exception(
-                    "java.lang.RuntimeException: message body size exceeded",
-                ));
+                return Err(exception("java.lang.RuntimeException: message body size exceeded"));
             }
             return Err(illegal_message(config));
         }
@@ -314,10 +294,7 @@ impl Broker {
         properties: &BTreeMap<String, String>,
         answer: Command,
     ) -> Reply {
-        let client = properties
-            .get("REPLY_TO_CLIENT")
-            .cloned()
-            .unwrap_or_default();
+        let client = properties.get("REPLY_TO_CLIENT").cloned().unwrap_or_default();
         let Some(to) = self.clients.get(&client).copied() else {
             let remark = format!("push reply message fail, channel of <{client}> not found.");
             let refusal = (answer::SYSTEM_ERROR, Some(remark));
@@ -336,10 +313,7 @@ impl Broker {
         field("properties", header.properties.clone());
         field("bornHost", "127.0.0.1:1".to_owned());
         field("storeHost", context.address.to_string());
-        field(
-            "storeTimestamp",
-            wall_ms(context.config, context.now_ns).to_string(),
-        );
+        field("storeTimestamp", wall_ms(context.config, context.now_ns).to_string());
         push.body = command.body.clone();
         Reply::Push { to, push, answer }
     }
@@ -350,8 +324,7 @@ impl Broker {
             // A body without a client id makes a real broker close the connection (measured).
             return Reply::CloseConnection;
         };
-        self.clients
-            .insert(heartbeat.client_id.clone(), context.connection);
+        self.clients.insert(heartbeat.client_id.clone(), context.connection);
         self.heartbeats.push(HeartbeatRecord {
             at_ns: context.now_ns,
             connection: context.connection,
@@ -359,9 +332,7 @@ impl Broker {
         });
         let mut response = respond(context.config, command, (answer::SUCCESS, None));
         if context.config.version > ServerVersion::V4_9 {
-            response
-                .ext
-                .insert("IS_SUPPORT_HEART_BEAT_V2".into(), "true".into());
+            response.ext.insert("IS_SUPPORT_HEART_BEAT_V2".into(), "true".into());
             response.ext.insert("IS_SUB_CHANGE".into(), "true".into());
         }
         Reply::Answer(response)
@@ -385,12 +356,7 @@ impl Broker {
     // copy, even after a rollback (measured).
     fn end_transaction(&mut self, context: &Context<'_>, command: &Command) -> Reply {
         let config = context.config;
-        let number = |name: &str| {
-            command
-                .ext
-                .get(name)
-                .and_then(|text| text.parse::<u64>().ok())
-        };
+        let number = |name: &str| command.ext.get(name).and_then(|text| text.parse::<u64>().ok());
         let decision = number("commitOrRollback").unwrap_or(0) as i32;
         if decision != TRANSACTION_COMMIT && decision != TRANSACTION_ROLLBACK {
             return Reply::Nothing;
@@ -401,17 +367,12 @@ impl Broker {
             .cloned();
         let group = command.ext.get("producerGroup");
         let Some(half) = half.filter(|half| half.properties.get("PGROUP") == group) else {
-            let refusal = (
-                answer::SYSTEM_ERROR,
-                Some("Find prepared transaction message failed".into()),
-            );
+            let refusal =
+                (answer::SYSTEM_ERROR, Some("Find prepared transaction message failed".into()));
             return Reply::Answer(respond(config, command, refusal));
         };
         if number("tranStateTableOffset") != Some(half.queue_offset) {
-            let refusal = (
-                answer::SYSTEM_ERROR,
-                Some("The transaction state table offset".into()),
-            );
+            let refusal = (answer::SYSTEM_ERROR, Some("The transaction state table offset".into()));
             return Reply::Answer(respond(config, command, refusal));
         }
         if decision == TRANSACTION_ROLLBACK {
@@ -452,26 +413,18 @@ pub(super) fn server_request(config: &ClusterConfig, code: i32) -> Command {
 
 // Java: NettyRemotingAbstract#processRequestCommand, the text starts with a space.
 pub(super) fn unsupported(code: i32) -> Refusal {
-    (
-        answer::REQUEST_CODE_NOT_SUPPORTED,
-        Some(format!(" request type {code} not supported")),
-    )
+    (answer::REQUEST_CODE_NOT_SUPPORTED, Some(format!(" request type {code} not supported")))
 }
 
 /// The cluster's wall clock.
 pub(super) fn wall_ms(config: &ClusterConfig, now_ns: u64) -> i64 {
-    config
-        .wall_start_ms
-        .saturating_add((now_ns / 1_000_000) as i64)
+    config.wall_start_ms.saturating_add((now_ns / 1_000_000) as i64)
 }
 
 // Java: SendMessageRequestHeader, SendMessageRequestHeaderV2. A missing or unreadable required
 // field ends as an exception text in code 1.
 fn parse_send_header(command: &Command) -> Result<SendHeader, Refusal> {
-    let long_names = matches!(
-        command.code,
-        request::SEND_MESSAGE | request::SEND_REPLY_MESSAGE
-    );
+    let long_names = matches!(command.code, request::SEND_MESSAGE | request::SEND_REPLY_MESSAGE);
     let field = |long: &str, short: &str| command.ext.get(if long_names { long } else { short });
     let number = |long: &str, short: &str| -> Result<i64, Refusal> {
         let text = field(long, short).ok_or_else(|| exception("java.lang.NullPointerException"))?;
@@ -526,11 +479,7 @@ fn illegal_topic(topic: &str) -> Option<String> {
                       ^[%|a-zA-Z0-9_-]+$";
         return Some(remark.into());
     }
-    let longest = if topic.starts_with("%RETRY%") {
-        255
-    } else {
-        127
-    };
+    let longest = if topic.starts_with("%RETRY%") { 255 } else { 127 };
     (topic.len() > longest).then(|| "The specified topic is longer than topic max length.".into())
 }
 
@@ -543,16 +492,8 @@ fn property_bytes_stored(config: &ClusterConfig, sent: &str) -> usize {
         let wait = properties.get("WAIT").map_or(0, |value| 6 + value.len());
         return sent.len() - wait.min(sent.len()) + cluster;
     }
-    let region = format!(
-        "MSG_REGION\u{1}{}\u{2}TRACE_ON\u{1}true\u{2}",
-        config.region
-    )
-    .len();
-    let unique_key = if properties.contains_key("UNIQ_KEY") {
-        0
-    } else {
-        66
-    };
+    let region = format!("MSG_REGION\u{1}{}\u{2}TRACE_ON\u{1}true\u{2}", config.region).len();
+    let unique_key = if properties.contains_key("UNIQ_KEY") { 0 } else { 66 };
     sent.len() + cluster + 1 + region + unique_key
 }
 
@@ -560,9 +501,7 @@ fn property_bytes_stored(config: &ClusterConfig, sent: &str) -> usize {
 fn make_half(message: &mut Incoming) {
     let topic = std::mem::replace(&mut message.topic, HALF_TOPIC.to_owned());
     message.properties.insert("REAL_TOPIC".into(), topic);
-    message
-        .properties
-        .insert("REAL_QID".into(), message.queue_id.to_string());
+    message.properties.insert("REAL_QID".into(), message.queue_id.to_string());
     message.queue_id = 0;
     message.sys_flag &= !TRANSACTION_MASK;
 }
@@ -571,10 +510,7 @@ fn make_half(message: &mut Incoming) {
 fn restore_half(half: &Stored, context: &Context<'_>) -> Incoming {
     let mut properties = half.properties.clone();
     let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
-    let queue_id = properties
-        .remove("REAL_QID")
-        .and_then(|id| id.parse().ok())
-        .unwrap_or(0);
+    let queue_id = properties.remove("REAL_QID").and_then(|id| id.parse().ok()).unwrap_or(0);
     Incoming {
         topic,
         queue_id,
@@ -603,10 +539,7 @@ pub(super) fn check_request(config: &ClusterConfig, address: SocketAddr, half: &
     let id = half.unique_key.clone().unwrap_or_default();
     let mut properties = half.properties.clone();
     let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
-    let queue_id = properties
-        .remove("REAL_QID")
-        .and_then(|id| id.parse().ok())
-        .unwrap_or(0);
+    let queue_id = properties.remove("REAL_QID").and_then(|id| id.parse().ok()).unwrap_or(0);
     let message = crate::wire::LogMessage {
         topic,
         queue_id,
@@ -628,10 +561,7 @@ pub(super) fn check_request(config: &ClusterConfig, address: SocketAddr, half: &
         .field("commitLogOffset", half.commit_log_offset.to_string())
         .field("msgId", id.clone())
         .field("transactionId", id)
-        .field(
-            "offsetMsgId",
-            offset_message_id(address, half.commit_log_offset),
-        )
+        .field("offsetMsgId", offset_message_id(address, half.commit_log_offset))
         .field("bname", half.broker.clone())
         .with_body(message.encode());
     command.flag = crate::wire::FLAG_ONEWAY;

@@ -60,11 +60,7 @@ pub struct TopicConfig {
 impl TopicConfig {
     /// This many queues, readable and writable.
     pub fn new(queues: i64) -> Self {
-        Self {
-            read_queues: queues,
-            write_queues: queues,
-            perm: 6,
-        }
+        Self { read_queues: queues, write_queues: queues, perm: 6 }
     }
 }
 
@@ -186,18 +182,11 @@ impl ClusterConfig {
     /// The topics of a fresh broker.
     pub(super) fn broker_topics(&self) -> BTreeMap<String, TopicConfig> {
         let mut topics = self.topics.clone();
-        topics
-            .entry("SELF_TEST_TOPIC".into())
-            .or_insert(TopicConfig::new(1));
-        topics
-            .entry(format!("{}_REPLY_TOPIC", self.cluster_name))
-            .or_insert(TopicConfig::new(1));
+        topics.entry("SELF_TEST_TOPIC".into()).or_insert(TopicConfig::new(1));
+        topics.entry(format!("{}_REPLY_TOPIC", self.cluster_name)).or_insert(TopicConfig::new(1));
         if self.auto_create_topics {
             // The inherit bit lets topics be made after it.
-            let template = TopicConfig {
-                perm: 7,
-                ..TopicConfig::new(4)
-            };
+            let template = TopicConfig { perm: 7, ..TopicConfig::new(4) };
             topics.entry(AUTO_CREATE_TOPIC.into()).or_insert(template);
         }
         topics

@@ -37,10 +37,7 @@ impl Cluster {
 
     /// What a server's process and listener do.
     pub fn node_state(&self, node: Node) -> NodeState {
-        let dead = NodeState {
-            process: Process::Dead,
-            listener: Listener::Refusing,
-        };
+        let dead = NodeState { process: Process::Dead, listener: Listener::Refusing };
         self.states.get(&node).copied().unwrap_or(dead)
     }
 
@@ -142,16 +139,12 @@ impl Cluster {
     ) -> Option<i32> {
         self.next_opaque = self.next_opaque.wrapping_add(1);
         request.opaque = self.next_opaque;
-        self.send_frame(node, to, request.encode())
-            .then_some(request.opaque)
+        self.send_frame(node, to, request.encode()).then_some(request.opaque)
     }
 
     /// Sends any bytes of a server to a client; `false` when the connection is not open.
     pub fn send_frame(&mut self, node: Node, to: ConnectionId, frame: Vec<u8>) -> bool {
-        let open = self
-            .connections
-            .get(&to)
-            .is_some_and(|state| state.node == node);
+        let open = self.connections.get(&to).is_some_and(|state| state.node == node);
         if open {
             self.push_action(0, node, to, ActionKind::Write(frame));
         }
@@ -168,10 +161,7 @@ impl Cluster {
     ///
     /// `half` is one of the messages stored under [`HALF_TOPIC`].
     pub fn check_request(&self, half: &Stored) -> Option<Command> {
-        let index = self
-            .brokers
-            .iter()
-            .position(|broker| broker.name == half.broker)?;
+        let index = self.brokers.iter().position(|broker| broker.name == half.broker)?;
         let address = self.address(Node::Broker(index));
         (half.topic == HALF_TOPIC).then(|| broker::check_request(&self.config, address, half))
     }
@@ -237,11 +227,8 @@ impl Cluster {
 
     /// A name server stops to listen to brokers: it goes on telling what is true now.
     pub fn freeze_routes(&mut self, name_server: usize) {
-        let topics: std::collections::BTreeSet<&String> = self
-            .brokers
-            .iter()
-            .flat_map(|broker| broker.topics.keys())
-            .collect();
+        let topics: std::collections::BTreeSet<&String> =
+            self.brokers.iter().flat_map(|broker| broker.topics.keys()).collect();
         let frozen = topics
             .into_iter()
             .filter_map(|topic| Some((topic.clone(), self.route(topic)?)))
@@ -307,19 +294,13 @@ impl Cluster {
 
     /// Messages stored under a topic, broker by broker, in the order in which they were stored.
     pub fn stored(&self, topic: &str) -> Vec<Stored> {
-        self.stored_all()
-            .filter(|stored| stored.topic == topic)
-            .cloned()
-            .collect()
+        self.stored_all().filter(|stored| stored.topic == topic).cloned().collect()
     }
 
     /// Every stored copy of the message with this unique key.
     pub fn stored_by_key(&self, unique_key: &str) -> Vec<Stored> {
         let wanted = Some(unique_key);
-        self.stored_all()
-            .filter(|it| it.unique_key.as_deref() == wanted)
-            .cloned()
-            .collect()
+        self.stored_all().filter(|it| it.unique_key.as_deref() == wanted).cloned().collect()
     }
 
     /// Everything stored, broker by broker.
@@ -329,33 +310,23 @@ impl Cluster {
 
     /// Heartbeats that a broker received.
     pub fn heartbeats(&self, broker: usize) -> &[HeartbeatRecord] {
-        self.brokers
-            .get(broker)
-            .map_or(&[], |broker| &broker.heartbeats)
+        self.brokers.get(broker).map_or(&[], |broker| &broker.heartbeats)
     }
 
     /// Requests to unregister that a broker received.
     pub fn unregistrations(&self, broker: usize) -> &[UnregisterRecord] {
-        self.brokers
-            .get(broker)
-            .map_or(&[], |broker| &broker.unregistrations)
+        self.brokers.get(broker).map_or(&[], |broker| &broker.unregistrations)
     }
 
     /// How often a name server was asked for the route of a topic.
     pub fn route_queries(&self, name_server: usize, topic: &str) -> u64 {
         let server = self.name_servers.get(name_server);
-        server
-            .and_then(|server| server.route_queries.get(topic))
-            .copied()
-            .unwrap_or(0)
+        server.and_then(|server| server.route_queries.get(topic)).copied().unwrap_or(0)
     }
 
     /// The open connections of a server.
     pub fn connections(&self, node: Node) -> Vec<ConnectionId> {
-        let connections = self
-            .connections
-            .iter()
-            .filter(|(_, state)| state.node == node);
+        let connections = self.connections.iter().filter(|(_, state)| state.node == node);
         connections.map(|(connection, _)| *connection).collect()
     }
 
@@ -366,9 +337,7 @@ impl Cluster {
 
     /// Whether a connection is open but never served.
     pub fn is_mute(&self, connection: ConnectionId) -> bool {
-        self.connections
-            .get(&connection)
-            .is_some_and(|state| state.mute)
+        self.connections.get(&connection).is_some_and(|state| state.mute)
     }
 
     /// Frames received, in order; answers of clients to requests of brokers included.
@@ -378,10 +347,7 @@ impl Cluster {
 
     /// Frames that a server received, with this code.
     pub fn frames_of(&self, node: Node, code: i32) -> Vec<&FrameRecord> {
-        self.frames
-            .iter()
-            .filter(|frame| frame.node == node && frame.code == code)
-            .collect()
+        self.frames.iter().filter(|frame| frame.node == node && frame.code == code).collect()
     }
 
     /// Forgets the frames received so far.

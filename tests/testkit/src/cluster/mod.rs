@@ -215,10 +215,7 @@ impl Cluster {
             .map(Node::NameServer)
             .chain((0..config.brokers).map(Node::Broker))
             .collect();
-        let running = NodeState {
-            process: Process::Running,
-            listener: Listener::Open,
-        };
+        let running = NodeState { process: Process::Running, listener: Listener::Open };
         Self {
             config,
             now_ns: 0,
@@ -248,13 +245,7 @@ impl Cluster {
             return;
         }
         let mute = state.listener == Listener::Mute;
-        let fresh = Connection {
-            node,
-            mute,
-            ending: false,
-            buffer: Vec::new(),
-            decided: None,
-        };
+        let fresh = Connection { node, mute, ending: false, buffer: Vec::new(), decided: None };
         self.connections.insert(connection, fresh);
     }
 
@@ -299,11 +290,7 @@ impl Cluster {
         let buffer = std::mem::take(&mut state.buffer);
         let mut rest = buffer.as_slice();
         // A fault may end the connection in between; what follows is then not read any more.
-        while self
-            .connections
-            .get(&connection)
-            .is_some_and(|state| !state.ending)
-        {
+        while self.connections.get(&connection).is_some_and(|state| !state.ending) {
             match split_frame(rest) {
                 Ok(Some(length)) => {
                     let (frame, behind) = rest.split_at(length);
@@ -332,19 +319,12 @@ impl Cluster {
             // Errors are judged when the frame is complete, as Java does.
             if let Ok(command) = Command::decode_prefix(part) {
                 let request = !command.is_response();
-                state.decided = Some(if request {
-                    script.decide(&command)
-                } else {
-                    None
-                });
+                state.decided = Some(if request { script.decide(&command) } else { None });
             } else if let Some(fault) = script.decide_blind(part.len()) {
                 state.decided = Some(Some(fault));
             }
         }
-        if let Some(Some(Fault {
-            effect: Effect::CutRequest(bytes),
-            ..
-        })) = &state.decided
+        if let Some(Some(Fault { effect: Effect::CutRequest(bytes), .. })) = &state.decided
             && part.len() >= *bytes
         {
             self.end(0, node, connection, Ending::Reset);
@@ -378,11 +358,7 @@ impl Cluster {
             None => return,
         };
         let fault = decided
-            .unwrap_or_else(|| {
-                self.scripts
-                    .get_mut(&node)
-                    .and_then(|it| it.decide(&command))
-            })
+            .unwrap_or_else(|| self.scripts.get_mut(&node).and_then(|it| it.decide(&command)))
             .unwrap_or_default();
         if matches!(fault.effect, Effect::CutRequest(_)) {
             self.end(0, node, connection, Ending::Reset);
@@ -403,12 +379,8 @@ impl Cluster {
                 let Some(broker) = self.brokers.get_mut(index) else {
                     return Reply::Nothing;
                 };
-                let context = Context {
-                    config: &self.config,
-                    now_ns: self.now_ns,
-                    connection,
-                    address,
-                };
+                let context =
+                    Context { config: &self.config, now_ns: self.now_ns, connection, address };
                 broker.process(&context, command)
             }
             Node::NameServer(index) => {
@@ -441,11 +413,7 @@ impl Cluster {
             }
             Reply::Push { to, push, answer } => {
                 if let Some(opaque) = self.send_request(node, to, push) {
-                    let held = HeldAnswer {
-                        node,
-                        connection,
-                        answer,
-                    };
+                    let held = HeldAnswer { node, connection, answer };
                     self.held_answers.insert((to, opaque), held);
                 }
                 None
@@ -519,12 +487,7 @@ impl Cluster {
             answer.code = crate::wire::response_code::SYSTEM_ERROR;
             answer.remark = Some("push reply message to client failed".into());
         }
-        self.push_action(
-            0,
-            held.node,
-            held.connection,
-            ActionKind::Write(answer.encode()),
-        );
+        self.push_action(0, held.node, held.connection, ActionKind::Write(answer.encode()));
     }
 
     fn end(&mut self, delay_ns: u64, node: Node, connection: ConnectionId, ending: Ending) {
@@ -541,10 +504,8 @@ impl Cluster {
     }
 
     fn forget(&mut self, connection: ConnectionId) {
-        if let Some(Connection {
-            node: Node::Broker(index),
-            ..
-        }) = self.connections.remove(&connection)
+        if let Some(Connection { node: Node::Broker(index), .. }) =
+            self.connections.remove(&connection)
             && let Some(broker) = self.brokers.get_mut(index)
         {
             broker.connection_closed(connection);
@@ -559,21 +520,12 @@ impl Cluster {
         kind: ActionKind,
     ) {
         let at_ns = self.now_ns.saturating_add(delay_ns);
-        self.actions.push_back(Action {
-            at_ns,
-            node,
-            connection,
-            kind,
-        });
+        self.actions.push_back(Action { at_ns, node, connection, kind });
     }
 
     /// What brokers tell name servers about themselves.
     fn broker_data(&self) -> Vec<BrokerData> {
-        let registered = self
-            .brokers
-            .iter()
-            .enumerate()
-            .filter(|(_, broker)| broker.registered);
+        let registered = self.brokers.iter().enumerate().filter(|(_, broker)| broker.registered);
         registered
             .map(|(index, broker)| BrokerData {
                 cluster: self.config.cluster_name.clone(),
@@ -600,11 +552,7 @@ fn announced_route(brokers: &[Broker], data: &[BrokerData], topic: &str) -> Opti
             write_queues: queues.write_queues,
             perm: queues.perm,
         });
-        route.brokers.extend(
-            data.iter()
-                .filter(|data| data.broker_name == broker.name)
-                .cloned(),
-        );
+        route.brokers.extend(data.iter().filter(|data| data.broker_name == broker.name).cloned());
     }
     (!route.queues.is_empty()).then_some(route)
 }

@@ -37,28 +37,17 @@ pub struct Rule {
 impl Rule {
     /// Any request.
     pub fn any() -> Self {
-        Self {
-            codes: None,
-            topic: None,
-            skip: 0,
-            left: Some(1),
-        }
+        Self { codes: None, topic: None, skip: 0, left: Some(1) }
     }
 
     /// Requests with this code.
     pub fn code(code: i32) -> Self {
-        Self {
-            codes: Some(vec![code]),
-            ..Self::any()
-        }
+        Self { codes: Some(vec![code]), ..Self::any() }
     }
 
     /// Every request that carries a message.
     pub fn sends() -> Self {
-        Self {
-            codes: Some(request_code::SENDS.to_vec()),
-            ..Self::any()
-        }
+        Self { codes: Some(request_code::SENDS.to_vec()), ..Self::any() }
     }
 
     /// Route queries.
@@ -106,14 +95,8 @@ impl Rule {
     }
 
     fn matches(&self, command: &Command) -> bool {
-        let code = self
-            .codes
-            .as_ref()
-            .is_none_or(|codes| codes.contains(&command.code));
-        let topic = self
-            .topic
-            .as_ref()
-            .is_none_or(|topic| topic_of(command) == Some(topic));
+        let code = self.codes.as_ref().is_none_or(|codes| codes.contains(&command.code));
+        let topic = self.topic.as_ref().is_none_or(|topic| topic_of(command) == Some(topic));
         code && topic
     }
 
@@ -213,34 +196,22 @@ impl Fault {
 
     /// Processes the request and answers success without any field.
     pub fn without_receipt() -> Self {
-        Self {
-            clear_fields: true,
-            ..Self::default()
-        }
+        Self { clear_fields: true, ..Self::default() }
     }
 
     /// Processes the request; this field is missing from the answer.
     pub fn without_field(name: impl Into<String>) -> Self {
-        Self {
-            fields: vec![(name.into(), None)],
-            ..Self::default()
-        }
+        Self { fields: vec![(name.into(), None)], ..Self::default() }
     }
 
     /// Processes the request; this field of the answer has this value.
     pub fn with_field(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            fields: vec![(name.into(), Some(value.into()))],
-            ..Self::default()
-        }
+        Self { fields: vec![(name.into(), Some(value.into()))], ..Self::default() }
     }
 
     /// Processes the request; the answer has this body.
     pub fn with_body(body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            body: Some(body.into()),
-            ..Self::default()
-        }
+        Self { body: Some(body.into()), ..Self::default() }
     }
 
     /// Neither processes nor answers.
@@ -260,34 +231,22 @@ impl Fault {
 
     /// Processes and answers twice.
     pub fn twice() -> Self {
-        Self {
-            copies_more: 1,
-            ..Self::default()
-        }
+        Self { copies_more: 1, ..Self::default() }
     }
 
     /// Processes; the answer carries this request id.
     pub fn wrong_opaque(opaque: i32) -> Self {
-        Self {
-            opaque: Some(opaque),
-            ..Self::default()
-        }
+        Self { opaque: Some(opaque), ..Self::default() }
     }
 
     /// Writes these bytes instead of processing the request.
     pub fn garbage(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::with(Effect::Bytes {
-            bytes: bytes.into(),
-            process: false,
-        })
+        Self::with(Effect::Bytes { bytes: bytes.into(), process: false })
     }
 
     /// Processes the request, then writes these bytes instead of the answer.
     pub fn garbage_after_storing(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::with(Effect::Bytes {
-            bytes: bytes.into(),
-            process: true,
-        })
+        Self::with(Effect::Bytes { bytes: bytes.into(), process: true })
     }
 
     /// Resets the connection once this many bytes of the request are in; nothing is processed.
@@ -300,11 +259,7 @@ impl Fault {
 
     /// Processes, writes this many bytes of the answer, then resets the connection.
     pub fn reset_in_answer(bytes: usize) -> Self {
-        Self {
-            cut_answer: Some(bytes),
-            ending: Some(Ending::Reset),
-            ..Self::default()
-        }
+        Self { cut_answer: Some(bytes), ending: Some(Ending::Reset), ..Self::default() }
     }
 
     /// Neither processes nor answers: closes the connection.
@@ -347,10 +302,7 @@ impl Fault {
     }
 
     fn with(effect: Effect) -> Self {
-        Self {
-            effect,
-            ..Self::default()
-        }
+        Self { effect, ..Self::default() }
     }
 
     pub(super) fn processes(&self) -> bool {

@@ -69,10 +69,7 @@ pub(super) struct Store {
 impl Store {
     /// Appends a message and returns it as stored.
     pub(super) fn append(&mut self, broker: &str, message: Incoming) -> &Stored {
-        let queue = self
-            .queues
-            .entry((message.topic.clone(), message.queue_id))
-            .or_default();
+        let queue = self.queues.entry((message.topic.clone(), message.queue_id)).or_default();
         let queue_offset = *queue;
         *queue += 1;
         let property = |name: &str| message.properties.get(name).cloned();
@@ -108,9 +105,7 @@ impl Store {
     }
 
     pub(super) fn at_commit_log_offset(&self, offset: u64) -> Option<&Stored> {
-        let index = self
-            .log
-            .binary_search_by_key(&offset, |stored| stored.commit_log_offset);
+        let index = self.log.binary_search_by_key(&offset, |stored| stored.commit_log_offset);
         index.ok().map(|index| &self.log[index])
     }
 
@@ -119,8 +114,7 @@ impl Store {
         for _ in 0..messages {
             let Some(lost) = self.log.pop() else { return };
             self.end = lost.commit_log_offset;
-            self.queues
-                .insert((lost.topic, lost.queue_id), lost.queue_offset);
+            self.queues.insert((lost.topic, lost.queue_id), lost.queue_offset);
         }
     }
 }

@@ -41,13 +41,7 @@ impl Port {
         let reserve = bind(super::LOCALHOST)?;
         let address = reserve.local_addr()?.as_socket();
         let address = address.ok_or_else(|| io::Error::other("no IP address"))?;
-        Ok(Self {
-            address,
-            mode: Mode::Closed,
-            acceptor: None,
-            hole: None,
-            _reserve: reserve,
-        })
+        Ok(Self { address, mode: Mode::Closed, acceptor: None, hole: None, _reserve: reserve })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -91,10 +85,7 @@ impl Hole {
                 Err(_) => break,
             }
         }
-        Ok(Self {
-            _listener: listener,
-            _filling: filling,
-        })
+        Ok(Self { _listener: listener, _filling: filling })
     }
 }
 
@@ -128,11 +119,7 @@ impl AcceptThread {
                 }
             }
         })?;
-        Ok(Self {
-            address,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { address, stop, thread: Some(thread) })
     }
 }
 

@@ -48,11 +48,8 @@ impl TopicRoute {
     /// no standard JSON parser reads. `acting_master` adds the field that 5.x knows.
     // Java: TopicRouteData, ClientRequestProcessor#getRouteInfoByTopic.
     pub fn to_json(&self, strict: bool, acting_master: bool) -> String {
-        let brokers: Vec<_> = self
-            .brokers
-            .iter()
-            .map(|broker| broker.to_json(strict, acting_master))
-            .collect();
+        let brokers: Vec<_> =
+            self.brokers.iter().map(|broker| broker.to_json(strict, acting_master)).collect();
         let queues: Vec<_> = self
             .queues
             .iter()
@@ -83,11 +80,7 @@ impl BrokerData {
             .iter()
             .map(|(id, address)| format!("{mark}{id}{mark}:{}", json_string(address, strict)))
             .collect();
-        let acting_master = if acting_master {
-            ",\"enableActingMaster\":false"
-        } else {
-            ""
-        };
+        let acting_master = if acting_master { ",\"enableActingMaster\":false" } else { "" };
         format!(
             "{{\"brokerAddrs\":{{{}}},\"brokerName\":{},\"cluster\":{}{acting_master}}}",
             addresses.join(","),
@@ -193,9 +186,7 @@ impl Heartbeat {
             .map_err(|error| WireError::new(format!("heartbeat: {error}")))?;
         let client_id = value.get("clientID").and_then(Value::as_str);
         Ok(Self {
-            client_id: client_id
-                .ok_or_else(|| WireError::new("no clientID"))?
-                .to_owned(),
+            client_id: client_id.ok_or_else(|| WireError::new("no clientID"))?.to_owned(),
             producer_groups: group_names(&value, "producerDataSet")?,
             consumer_groups: group_names(&value, "consumerDataSet")?,
         })
@@ -204,10 +195,7 @@ impl Heartbeat {
     /// Writes the body of a heartbeat.
     pub fn encode(&self) -> Vec<u8> {
         let groups = |names: &[String]| -> Value {
-            names
-                .iter()
-                .map(|name| serde_json::json!({ "groupName": name }))
-                .collect()
+            names.iter().map(|name| serde_json::json!({ "groupName": name })).collect()
         };
         serde_json::json!({
             "clientID": self.client_id,
@@ -225,12 +213,7 @@ fn group_names(heartbeat: &Value, set: &str) -> Result<Vec<String>, WireError> {
         None => Ok(Vec::new()),
         Some(Value::Array(groups)) => groups
             .iter()
-            .map(|group| {
-                group
-                    .get("groupName")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned)
-            })
+            .map(|group| group.get("groupName").and_then(Value::as_str).map(str::to_owned))
             .map(|name| name.ok_or_else(bad))
             .collect(),
         Some(_) => Err(bad()),
@@ -267,11 +250,7 @@ pub fn decode_batch(body: &[u8]) -> Result<Vec<BatchMessage>, WireError> {
         let length =
             usize::try_from(length).map_err(|_| WireError::new("negative properties length"))?;
         let properties = String::from_utf8_lossy(reader.bytes(length)?).into_owned();
-        messages.push(BatchMessage {
-            flag,
-            body,
-            properties,
-        });
+        messages.push(BatchMessage { flag, body, properties });
     }
     if messages.is_empty() {
         return Err(WireError::new("empty batch"));

@@ -18,31 +18,18 @@ fn old() -> ClusterConfig {
 #[test]
 fn a_java_send_is_stored_as_it_was_sent_and_the_receipt_names_it() {
     let mut bench = Bench::broker(config());
-    bench
-        .cluster
-        .handle_bytes(77, bench.node, bench.connection, &hex(SEND_BINARY));
+    bench.cluster.handle_bytes(77, bench.node, bench.connection, &hex(SEND_BINARY));
     let receipt = bench.drain().remove(0).answer();
     assert_eq!((receipt.code, receipt.opaque), (0, 1));
     let stored = bench.cluster.stored("T");
     assert_eq!(stored, bench.cluster.stored_by_key(KEY));
-    let [stored] = stored.as_slice() else {
-        panic!("{stored:?}")
-    };
-    assert_eq!(
-        (stored.broker.as_str(), stored.queue_id, stored.queue_offset),
-        ("broker-a", 1, 0)
-    );
-    assert_eq!(
-        (stored.body.as_slice(), stored.group.as_str()),
-        (b"hi".as_slice(), "PG")
-    );
+    let [stored] = stored.as_slice() else { panic!("{stored:?}") };
+    assert_eq!((stored.broker.as_str(), stored.queue_id, stored.queue_offset), ("broker-a", 1, 0));
+    assert_eq!((stored.body.as_slice(), stored.group.as_str()), (b"hi".as_slice(), "PG"));
     assert_eq!(stored.tags.as_deref(), Some("TagA"));
     assert_eq!(stored.keys.as_deref(), Some("k1 k2"));
     assert_eq!(stored.properties.len(), 4);
-    assert_eq!(
-        (stored.born_timestamp_ms, stored.store_ns),
-        (1_700_000_000_000, 77)
-    );
+    assert_eq!((stored.born_timestamp_ms, stored.store_ns), (1_700_000_000_000, 77));
     assert_eq!(receipt.ext["queueId"], "1");
     assert_eq!(receipt.ext["queueOffset"], "0");
     assert_eq!(receipt.ext["transactionId"], KEY);
@@ -52,10 +39,7 @@ fn a_java_send_is_stored_as_it_was_sent_and_the_receipt_names_it() {
     assert_eq!(second.ext["queueOffset"], "1");
     let (address, offset) = parse_offset_message_id(&second.ext["msgId"]).expect("an id");
     assert_eq!(address, bench.cluster.address(Node::Broker(0)));
-    assert_eq!(
-        offset,
-        bench.cluster.stored_by_key("K2")[0].commit_log_offset
-    );
+    assert_eq!(offset, bench.cluster.stored_by_key("K2")[0].commit_log_offset);
     assert!(offset > 0);
 }
 
@@ -99,21 +83,12 @@ fn a_batch_is_several_messages_with_one_receipt() {
     };
     let receipt = bench.ask(&batch("true"));
     assert_eq!(receipt.ext["msgId"].split(',').count(), 2);
-    assert_eq!(
-        (
-            receipt.ext["queueOffset"].as_str(),
-            receipt.ext["queueId"].as_str()
-        ),
-        ("0", "3")
-    );
+    assert_eq!((receipt.ext["queueOffset"].as_str(), receipt.ext["queueId"].as_str()), ("0", "3"));
     let stored = bench.cluster.stored("T");
     let bodies: Vec<_> = stored.iter().map(|stored| stored.body.as_slice()).collect();
     assert_eq!(bodies, [b"A".as_slice(), b"BC"]);
     assert_eq!(stored[0].unique_key.as_deref(), Some("U1"));
-    assert_eq!(
-        (stored[1].flag, stored[1].tags.as_deref()),
-        (258, Some("x"))
-    );
+    assert_eq!((stored[1].flag, stored[1].tags.as_deref()), (258, Some("x")));
     // The field decides, not the code.
     assert_eq!(bench.ask(&batch("false")).ext["queueOffset"], "2");
     assert_eq!(bench.cluster.stored("T")[2].body, hex(BATCH));
@@ -127,23 +102,13 @@ fn a_batch_is_several_messages_with_one_receipt() {
 #[test]
 fn queue_minus_one_means_any_and_a_wrong_queue_is_refused() {
     let mut bench = Bench::broker(config());
-    let queues: Vec<_> = (0..4)
-        .map(|_| bench.ask(&send("T", -1, "K", b"x")))
-        .collect();
-    let mut queues: Vec<_> = queues
-        .iter()
-        .map(|receipt| receipt.ext["queueId"].clone())
-        .collect();
+    let queues: Vec<_> = (0..4).map(|_| bench.ask(&send("T", -1, "K", b"x"))).collect();
+    let mut queues: Vec<_> = queues.iter().map(|receipt| receipt.ext["queueId"].clone()).collect();
     queues.sort();
     assert_eq!(queues, ["0", "1", "2", "3"]);
     let refused = bench.ask(&send("T", 4, "BAD", b"x"));
     assert_eq!(refused.code, 29);
-    assert!(
-        refused
-            .remark
-            .expect("text")
-            .starts_with("request queueId[4] is illegal")
-    );
+    assert!(refused.remark.expect("text").starts_with("request queueId[4] is illegal"));
     assert_eq!(refused.ext["TRACE_ON"], "true");
     assert_eq!(Bench::broker(old()).ask(&send("T", 4, "K", b"x")).code, 1);
     assert_eq!(bench.cluster.stored_by_key("BAD"), []);
@@ -152,15 +117,8 @@ fn queue_minus_one_means_any_and_a_wrong_queue_is_refused() {
 #[test]
 fn topics_are_checked_in_the_order_of_the_java_broker() {
     let mut bench = Bench::broker(config().auto_create_topics(false));
-    let codes = [
-        "",
-        "a b",
-        "SCHEDULE_TOPIC_XXXX",
-        HALF_TOPIC,
-        "%RETRY%G",
-        "Nope",
-    ]
-    .map(|topic| bench.ask(&send(topic, 0, "K", b"x")).code);
+    let codes = ["", "a b", "SCHEDULE_TOPIC_XXXX", HALF_TOPIC, "%RETRY%G", "Nope"]
+        .map(|topic| bench.ask(&send(topic, 0, "K", b"x")).code);
     assert_eq!(codes, [29, 29, 16, 16, 26, 17]);
     assert_eq!(bench.ask(&send(&"t".repeat(128), 0, "K", b"x")).code, 29);
     let forbidden = bench.ask(&send("SCHEDULE_TOPIC_XXXX", 0, "K", b"x"));
@@ -168,10 +126,7 @@ fn topics_are_checked_in_the_order_of_the_java_broker() {
     assert_eq!(forbidden.remark.as_deref(), Some(text));
     // Without a template that lets topics be made after it there is none to make.
     let mut bench = Bench::broker(config());
-    assert_eq!(
-        bench.ask(&send("Nope", 0, "K", b"x").field("c", "T")).code,
-        17
-    );
+    assert_eq!(bench.ask(&send("Nope", 0, "K", b"x").field("c", "T")).code, 17);
     assert_eq!(bench.ask(&send("Nope", 0, "K", b"x")).code, 0);
 }
 
@@ -191,17 +146,13 @@ fn body_limits_are_those_measured() {
 #[test]
 fn property_limits_are_those_measured() {
     let limit = |config: &ClusterConfig, with: &[(&str, &str)], length: usize| {
-        let mut properties: BTreeMap<String, String> = with
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect();
+        let mut properties: BTreeMap<String, String> =
+            with.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let rest = length - format_properties(&properties).len() - "x\u{1}\u{2}".len();
         properties.insert("x".into(), "y".repeat(rest));
         let text = format_properties(&properties);
         assert_eq!(text.len(), length);
-        Bench::broker(config.clone())
-            .ask(&send("T", 0, "", b"x").field("i", text))
-            .code
+        Bench::broker(config.clone()).ask(&send("T", 0, "", b"x").field("i", text)).code
     };
     let long_key = "F".repeat(56);
     let both = [("UNIQ_KEY", long_key.as_str()), ("WAIT", "true")];
@@ -221,22 +172,11 @@ fn missing_and_unreadable_fields_are_exceptions_in_code_1() {
     let mut bench = Bench::broker(config());
     let mut missing = send("T", 0, "K", b"x");
     missing.ext.remove("b");
-    assert!(
-        bench
-            .ask(&missing)
-            .remark
-            .expect("text")
-            .contains("NullPointerException")
-    );
+    assert!(bench.ask(&missing).remark.expect("text").contains("NullPointerException"));
     let unreadable = send("T", 0, "K", b"x").field("e", "two");
     let answer = bench.ask(&unreadable);
     assert_eq!(answer.code, 1);
-    assert!(
-        answer
-            .remark
-            .expect("text")
-            .contains("NumberFormatException")
-    );
+    assert!(answer.remark.expect("text").contains("NumberFormatException"));
     let mut without = send("T", 0, "K", b"x");
     without.ext.remove("i");
     assert_eq!(bench.ask(&without).code, 0, "properties may be absent");
@@ -261,12 +201,7 @@ fn oneway_requests_are_never_answered() {
 
 #[test]
 fn what_is_no_frame_closes_the_connection() {
-    for bytes in [
-        "ffffffff",
-        "00000003",
-        "00000004 00000000",
-        "00000006 02000002 7b7d",
-    ] {
+    for bytes in ["ffffffff", "00000003", "00000004 00000000", "00000006 02000002 7b7d"] {
         let mut bench = Bench::broker(config());
         assert_eq!(bench.bytes(&hex(bytes)), [Seen::Close], "{bytes}");
         // Nothing behind it is looked at.
@@ -290,19 +225,11 @@ fn heartbeats_and_farewells_are_remembered() {
     assert_eq!(answer.ext["IS_SUPPORT_HEART_BEAT_V2"], "true");
     assert_eq!(answer.ext["IS_SUB_CHANGE"], "true");
     assert_eq!(bench.cluster.heartbeats(0)[0].heartbeat, heartbeat);
-    assert_eq!(
-        bench.cluster.client_connection(0, "c@1"),
-        Some(bench.connection)
-    );
-    let farewell = Command::request(35, 2)
-        .field("clientID", "c@1")
-        .field("producerGroup", "PG");
+    assert_eq!(bench.cluster.client_connection(0, "c@1"), Some(bench.connection));
+    let farewell = Command::request(35, 2).field("clientID", "c@1").field("producerGroup", "PG");
     assert_eq!(bench.ask(&farewell).code, 0);
     let seen = &bench.cluster.unregistrations(0)[0];
-    assert_eq!(
-        (seen.client_id.as_str(), seen.producer_group.as_deref()),
-        ("c@1", Some("PG"))
-    );
+    assert_eq!((seen.client_id.as_str(), seen.producer_group.as_deref()), ("c@1", Some("PG")));
     bench.cluster.handle_closed(0, bench.connection);
     assert_eq!(bench.cluster.client_connection(0, "c@1"), None);
     let mut bench = Bench::broker(old());
@@ -313,13 +240,8 @@ fn heartbeats_and_farewells_are_remembered() {
 #[test]
 fn a_broker_can_ask_a_client_and_its_answer_is_on_record() {
     let mut bench = Bench::broker(config());
-    let request = bench
-        .cluster
-        .broker_request(307)
-        .field("consumerGroup", "CG");
-    let opaque = bench
-        .cluster
-        .send_request(bench.node, bench.connection, request);
+    let request = bench.cluster.broker_request(307).field("consumerGroup", "CG");
+    let opaque = bench.cluster.send_request(bench.node, bench.connection, request);
     let opaque = opaque.expect("the connection is open");
     let seen = bench.drain().remove(0).answer();
     assert_eq!((seen.code, seen.flag, seen.opaque), (307, 0, opaque));
@@ -328,22 +250,18 @@ fn a_broker_can_ask_a_client_and_its_answer_is_on_record() {
     assert_eq!(bench.bytes(&answer.encode()), []);
     let record = &bench.cluster.frames()[0];
     assert_eq!((record.code, record.flag, record.opaque), (3, 1, opaque));
+    let another = bench.cluster.broker_request(307);
+    let next = bench.cluster.send_request(bench.node, bench.connection, another);
+    assert!(next.is_some_and(|next| next != opaque), "every request has an id of its own");
     let gone = bench.cluster.broker_request(40);
-    assert_eq!(
-        bench
-            .cluster
-            .send_request(bench.node, ConnectionId(99), gone),
-        None
-    );
+    assert_eq!(bench.cluster.send_request(bench.node, ConnectionId(99), gone), None);
 }
 
 #[test]
 fn prepared_messages_wait_and_every_commit_delivers_a_copy() {
     let mut bench = Bench::broker(config());
     let properties = "PGROUP\u{1}PG\u{2}TRAN_MSG\u{1}true\u{2}UNIQ_KEY\u{1}TX\u{2}";
-    let prepare = send("T", 2, "TX", b"x")
-        .field("f", "4")
-        .field("i", properties);
+    let prepare = send("T", 2, "TX", b"x").field("f", "4").field("i", properties);
     let receipt = bench.ask(&prepare);
     assert_eq!(bench.cluster.stored("T"), []);
     let half = bench.cluster.stored(HALF_TOPIC).remove(0);
@@ -355,32 +273,16 @@ fn prepared_messages_wait_and_every_commit_delivers_a_copy() {
             .field("commitOrRollback", decision)
             .field("msgId", "TX")
     };
-    let check = bench
-        .cluster
-        .check_request(&half)
-        .expect("a prepared message");
-    assert_eq!(
-        (check.code, check.flag, check.ext["topic"].as_str()),
-        (39, 2, HALF_TOPIC)
-    );
+    let check = bench.cluster.check_request(&half).expect("a prepared message");
+    assert_eq!((check.code, check.flag, check.ext["topic"].as_str()), (39, 2, HALF_TOPIC));
     assert_eq!(check.ext["transactionId"], "TX");
-    assert_eq!(
-        bench.bytes(&end("0").encode()),
-        [],
-        "undecided is never answered"
-    );
-    assert_eq!(
-        bench.ask(&end("12")).remark.as_deref(),
-        Some("not set any response code")
-    );
+    assert_eq!(bench.bytes(&end("0").encode()), [], "undecided is never answered");
+    assert_eq!(bench.ask(&end("12")).remark.as_deref(), Some("not set any response code"));
     assert_eq!(bench.cluster.stored("T"), []);
     assert_eq!(bench.ask(&end("8")).code, 0);
     assert_eq!(bench.ask(&end("8")).code, 0);
     let stored = bench.cluster.stored("T");
-    assert_eq!(
-        (stored.len(), stored[0].queue_id, stored[1].queue_offset),
-        (2, 2, 1)
-    );
+    assert_eq!((stored.len(), stored[0].queue_id, stored[1].queue_offset), (2, 2, 1));
     assert_eq!(bench.ask(&end("8").field("producerGroup", "Other")).code, 1);
 }
 
@@ -396,32 +298,24 @@ fn a_reply_reaches_the_requester_before_the_replier_hears_of_it() {
     };
     let nobody = bench.ask(&reply);
     assert_eq!(nobody.code, 1);
-    assert!(
-        nobody
-            .remark
-            .expect("text")
-            .contains("channel of <asker> not found")
-    );
+    assert!(nobody.remark.expect("text").contains("channel of <asker> not found"));
     bench.cluster.handle_connected(0, bench.node, requester);
-    let heartbeat = Heartbeat {
-        client_id: "asker".into(),
-        ..Heartbeat::default()
-    };
+    let heartbeat = Heartbeat { client_id: "asker".into(), ..Heartbeat::default() };
     let heartbeat = Command::request(34, 1).with_body(heartbeat.encode());
-    bench
-        .cluster
-        .handle_bytes(0, bench.node, requester, &heartbeat.encode());
+    bench.cluster.handle_bytes(0, bench.node, requester, &heartbeat.encode());
     bench.drain();
-    let seen = bench
-        .bytes(&with_opaque(reply, 8).encode())
-        .remove(0)
-        .answer();
+    let seen = bench.bytes(&with_opaque(reply.clone(), 8).encode()).remove(0).answer();
     assert_eq!((seen.code, seen.body.as_slice()), (326, b"pong".as_slice()));
     let mut done = Command::request(0, seen.opaque);
     done.flag = 1;
-    bench
-        .cluster
-        .handle_bytes(0, bench.node, requester, &done.encode());
+    bench.cluster.handle_bytes(0, bench.node, requester, &done.encode());
     let answer = bench.drain().remove(0).answer();
     assert_eq!((answer.code, answer.opaque), (0, 8));
+    // A requester that fails makes the reply fail.
+    let seen = bench.bytes(&with_opaque(reply, 9).encode()).remove(0).answer();
+    let mut failed = Command::request(1, seen.opaque);
+    failed.flag = 1;
+    bench.cluster.handle_bytes(0, bench.node, requester, &failed.encode());
+    let answer = bench.drain().remove(0).answer();
+    assert_eq!((answer.code, answer.opaque), (1, 9));
 }

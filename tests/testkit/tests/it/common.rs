@@ -53,10 +53,7 @@ pub(crate) const END_TRANSACTION: &str = "000000dc010000d800250c01df000000020000
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hexadecimal digit") as u8;
-    digits
-        .chunks(2)
-        .map(|pair| digit(pair[0]) * 16 + digit(pair[1]))
-        .collect()
+    digits.chunks(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
 }
 
 /// A send with one-letter fields.
@@ -119,11 +116,7 @@ impl Bench {
         let mut cluster = Cluster::new(config);
         let connection = ConnectionId(1);
         cluster.handle_connected(0, node, connection);
-        Self {
-            cluster,
-            node,
-            connection,
-        }
+        Self { cluster, node, connection }
     }
 
     pub(crate) fn broker(config: ClusterConfig) -> Self {
@@ -140,16 +133,12 @@ impl Bench {
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Vec<Seen> {
-        self.cluster
-            .handle_bytes(0, self.node, self.connection, bytes);
+        self.cluster.handle_bytes(0, self.node, self.connection, bytes);
         self.drain()
     }
 
     pub(crate) fn drain(&mut self) -> Vec<Seen> {
-        self.drain_timed()
-            .into_iter()
-            .map(|(_, seen)| seen)
-            .collect()
+        self.drain_timed().into_iter().map(|(_, seen)| seen).collect()
     }
 
     pub(crate) fn drain_timed(&mut self) -> Vec<(u64, Seen)> {
@@ -186,19 +175,12 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
             .expect("the server accepts");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .expect("a valid timeout");
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a valid timeout");
+        Self { stream, buffer: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, command: &Command) {
-        self.stream
-            .write_all(&command.encode())
-            .expect("the connection is open");
+        self.stream.write_all(&command.encode()).expect("the connection is open");
     }
 
     /// The next frame, or how the connection ended.

@@ -20,10 +20,7 @@ fn it_is_name_server_and_broker_at_one_address() {
     let answer = client.ask(&Command::request(105, 3).field("topic", "Any"));
     let route: Value = serde_json::from_slice(&answer.body).expect("strict JSON");
     let address = server.name_server_addresses();
-    assert_eq!(
-        route["brokerDatas"][0]["brokerAddrs"]["0"],
-        address.as_str()
-    );
+    assert_eq!(route["brokerDatas"][0]["brokerAddrs"]["0"], address.as_str());
     assert_eq!(route["queueDatas"][0]["writeQueueNums"], 4);
     let heartbeat = Command::request(34, 4).with_body(b"{\"clientID\":\"c\"}");
     assert_eq!((client.ask(&heartbeat).code, server.messages()), (0, 0));
@@ -33,20 +30,11 @@ fn it_is_name_server_and_broker_at_one_address() {
 #[test]
 fn receipts_answer_their_requests_in_every_encoding() {
     for (reply_encoding, expected) in [
-        (
-            ReplyEncoding::Always(Encoding::Json),
-            [Encoding::Json, Encoding::Json],
-        ),
-        (
-            ReplyEncoding::Always(Encoding::Binary),
-            [Encoding::Binary, Encoding::Binary],
-        ),
+        (ReplyEncoding::Always(Encoding::Json), [Encoding::Json, Encoding::Json]),
+        (ReplyEncoding::Always(Encoding::Binary), [Encoding::Binary, Encoding::Binary]),
         (ReplyEncoding::Mirror, [Encoding::Json, Encoding::Binary]),
     ] {
-        let config = InstantConfig {
-            reply_encoding,
-            ..InstantConfig::default()
-        };
+        let config = InstantConfig { reply_encoding, ..InstantConfig::default() };
         let server = InstantServer::start_with(config).expect("a loopback port");
         let mut client = client(&server);
         for opaque in [0, 7, 10, 2_147_483_647, -1, i32::MIN] {
@@ -101,15 +89,9 @@ fn oneway_messages_are_counted_and_not_answered() {
     let mut oneway = send("T", 0, "K", b"x");
     oneway.flag = 2;
     client.send(&oneway);
-    client
-        .stream
-        .write_all(&hex(SEND_BINARY))
-        .expect("the connection is open");
+    client.stream.write_all(&hex(SEND_BINARY)).expect("the connection is open");
     assert_eq!(client.receive().expect("an answer").opaque, 1);
-    assert_eq!(
-        client.ask(&with_opaque(send("T", 0, "K", b"x"), 8)).opaque,
-        8
-    );
+    assert_eq!(client.ask(&with_opaque(send("T", 0, "K", b"x"), 8)).opaque, 8);
     assert_eq!(server.messages(), 3);
 }
 
@@ -117,9 +99,7 @@ fn oneway_messages_are_counted_and_not_answered() {
 fn what_is_no_frame_ends_the_connection_and_dropping_the_server_the_rest() {
     let server = InstantServer::start().expect("a loopback port");
     let mut bad = client(&server);
-    bad.stream
-        .write_all(&[0xff; 8])
-        .expect("the connection is open");
+    bad.stream.write_all(&[0xff; 8]).expect("the connection is open");
     assert!(bad.receive().is_err());
     let mut good = client(&server);
     assert_eq!(good.ask(&send("T", 0, "K", b"x")).code, 0);

@@ -14,10 +14,7 @@ use crate::common::{Client, send, with_opaque};
 const BROKER: Node = Node::Broker(0);
 
 fn start() -> LoopbackCluster {
-    let config = ClusterConfig::new()
-        .name_servers(2)
-        .brokers(2)
-        .topic("T", 4);
+    let config = ClusterConfig::new().name_servers(2).brokers(2).topic("T", 4);
     LoopbackCluster::start(config).expect("loopback ports")
 }
 
@@ -43,17 +40,12 @@ fn a_client_finds_its_broker_by_the_route() {
     let mut client = Client::connect(addresses[1].parse().expect("an address"));
     let answer = client.ask(&Command::request(105, 1).field("topic", "T"));
     let route: Value = serde_json::from_slice(&answer.body).expect("strict JSON");
-    let broker = route["brokerDatas"][0]["brokerAddrs"]["0"]
-        .as_str()
-        .expect("an address");
+    let broker = route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().expect("an address");
     assert_eq!(broker, cluster.address(BROKER).to_string());
     let mut client = Client::connect(broker.parse().expect("an address"));
     assert_eq!(client.ask(&message(1)).ext["queueOffset"], "0");
     assert_eq!(cluster.with(|cluster| cluster.stored_by_key("K1").len()), 1);
-    assert_eq!(
-        cluster.with(|cluster| cluster.frames_of(BROKER, 310).len()),
-        1
-    );
+    assert_eq!(cluster.with(|cluster| cluster.frames_of(BROKER, 310).len()), 1);
 }
 
 #[test]
@@ -131,10 +123,7 @@ fn a_killed_broker_refuses_until_it_restarts_on_the_same_port() {
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         cluster.with(|cluster| cluster.restart(BROKER));
         client = Client::connect(address);
-        assert_eq!(
-            client.ask(&message(round)).ext["queueOffset"],
-            (round - 1).to_string()
-        );
+        assert_eq!(client.ask(&message(round)).ext["queueOffset"], (round - 1).to_string());
     }
     cluster.with(|cluster| cluster.refuse(BROKER));
     assert!(TcpStream::connect(address).is_err());
@@ -153,21 +142,11 @@ fn a_stalled_broker_accepts_and_answers_after_it_resumed() {
     cluster.with(|cluster| cluster.stall(BROKER));
     let mut during = connect(&cluster);
     during.send(&message(3));
-    before
-        .stream
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("a valid timeout");
-    assert_eq!(
-        end_of(&mut before),
-        ErrorKind::WouldBlock,
-        "not even what was due"
-    );
+    before.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a valid timeout");
+    assert_eq!(end_of(&mut before), ErrorKind::WouldBlock, "not even what was due");
     assert_eq!(cluster.with(|cluster| cluster.stored("T").len()), 2);
     cluster.with(|cluster| cluster.resume(BROKER));
-    before
-        .stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("a valid timeout");
+    before.stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a valid timeout");
     assert_eq!(before.receive().expect("an answer").opaque, 2);
     assert_eq!(during.receive().expect("an answer").opaque, 3);
 }
@@ -194,14 +173,8 @@ fn a_mute_broker_accepts_and_never_reads() {
     cluster.with(|cluster| cluster.mute(BROKER));
     let mut client = connect(&cluster);
     client.send(&message(1));
-    client
-        .stream
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("a valid timeout");
-    assert_eq!(
-        client.stream.read(&mut [0]).expect_err("silence").kind(),
-        ErrorKind::WouldBlock
-    );
+    client.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a valid timeout");
+    assert_eq!(client.stream.read(&mut [0]).expect_err("silence").kind(), ErrorKind::WouldBlock);
     cluster.with(|cluster| cluster.accept(BROKER));
     assert_eq!(connect(&cluster).ask(&message(2)).code, 0);
     assert_eq!(cluster.with(|cluster| cluster.frames().len()), 1);
@@ -211,9 +184,9 @@ fn a_mute_broker_accepts_and_never_reads() {
 fn the_broker_can_speak_first() {
     let cluster = start();
     let mut client = connect(&cluster);
-    assert!(cluster.wait_until(Duration::from_secs(5), |it| {
-        !it.connections(BROKER).is_empty()
-    }));
+    assert!(
+        cluster.wait_until(Duration::from_secs(5), |it| { !it.connections(BROKER).is_empty() })
+    );
     let sent = cluster.with(|cluster| {
         let to = cluster.connections(BROKER)[0];
         let request = cluster.broker_request(40).field("consumerGroup", "CG");
@@ -222,9 +195,7 @@ fn the_broker_can_speak_first() {
     let request = client.receive().expect("a request");
     assert_eq!((request.code, Some(request.opaque)), (40, sent));
     drop(client);
-    assert!(cluster.wait_until(Duration::from_secs(5), |it| {
-        it.connections(BROKER).is_empty()
-    }));
+    assert!(cluster.wait_until(Duration::from_secs(5), |it| { it.connections(BROKER).is_empty() }));
 }
 
 #[test]

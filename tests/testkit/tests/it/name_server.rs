@@ -31,10 +31,7 @@ fn java_queries_get_the_route_of_every_broker_in_json() {
         let route = body(&answer);
         assert_eq!(route["queueDatas"][1]["brokerName"], "broker-b");
         assert_eq!(route["queueDatas"][1]["writeQueueNums"], 4);
-        assert_eq!(
-            route["brokerDatas"][0]["brokerAddrs"]["0"],
-            "10.0.0.1:10911"
-        );
+        assert_eq!(route["brokerDatas"][0]["brokerAddrs"]["0"], "10.0.0.1:10911");
         assert_eq!(route["brokerDatas"].as_array().map(Vec::len), Some(2));
     }
     assert_eq!(bench.cluster.route_queries(0, "TopicTest"), 2);
@@ -62,10 +59,7 @@ fn an_old_server_mirrors_the_encoding_and_a_new_one_can_be_told_to() {
         assert_eq!(answer.encoding, Encoding::Binary);
     }
     let always = config().reply_encoding(ReplyEncoding::Always(Encoding::Binary));
-    let answer = Bench::name_server(always)
-        .bytes(&hex(ROUTE_JSON))
-        .remove(0)
-        .answer();
+    let answer = Bench::name_server(always).bytes(&hex(ROUTE_JSON)).remove(0).answer();
     assert_eq!(answer.encoding, Encoding::Binary);
 }
 
@@ -89,12 +83,7 @@ fn unknown_topics_are_17_with_the_text_of_the_release() {
     assert_eq!((answer.code, answer.remark.as_deref()), (17, Some(text)));
     let old = config().version(ServerVersion::V4_9);
     let answer = Bench::name_server(old).ask(&ask("Nope"));
-    assert!(
-        answer
-            .remark
-            .expect("text")
-            .contains("http://rocketmq.apache.org/docs/faq/")
-    );
+    assert!(answer.remark.expect("text").contains("http://rocketmq.apache.org/docs/faq/"));
 }
 
 #[test]
@@ -119,16 +108,10 @@ fn cluster_info_is_loose_and_other_codes_are_3_or_silence() {
     let mut bench = Bench::name_server(config());
     let info = bench.ask(&Command::request(106, 1));
     let text = String::from_utf8(info.body).expect("text");
-    assert!(
-        text.starts_with("{\"brokerAddrTable\":{\"broker-a\":{\"brokerAddrs\":{0:"),
-        "{text}"
-    );
+    assert!(text.starts_with("{\"brokerAddrTable\":{\"broker-a\":{\"brokerAddrs\":{0:"), "{text}");
     let answer = bench.ask(&Command::request(310, 2));
     assert_eq!((answer.code, answer.opaque), (3, 2));
-    assert_eq!(
-        answer.remark.as_deref(),
-        Some(" request type 310 not supported")
-    );
+    assert_eq!(answer.remark.as_deref(), Some(" request type 310 not supported"));
     let mut old = Bench::name_server(config().version(ServerVersion::V4_9));
     assert_eq!(old.bytes(&Command::request(310, 2).encode()), []);
 }
@@ -140,17 +123,8 @@ fn routes_change_while_clients_ask() {
     let route = body(&bench.ask(&ask("TopicTest")));
     assert_eq!(route["queueDatas"].as_array().map(Vec::len), Some(1));
     bench.cluster.register_broker(0);
-    bench.cluster.set_topic(
-        0,
-        "TopicTest",
-        TopicConfig {
-            perm: 4,
-            ..TopicConfig::new(9)
-        },
-    );
-    bench
-        .cluster
-        .announce(1, [(1, "nowhere".to_owned())].into());
+    bench.cluster.set_topic(0, "TopicTest", TopicConfig { perm: 4, ..TopicConfig::new(9) });
+    bench.cluster.announce(1, [(1, "nowhere".to_owned())].into());
     let route = body(&bench.ask(&ask("TopicTest")));
     assert_eq!(route["queueDatas"][0]["perm"], 4);
     assert_eq!(route["queueDatas"][0]["writeQueueNums"], 9);
@@ -163,19 +137,13 @@ fn routes_change_while_clients_ask() {
 #[test]
 fn name_servers_can_disagree_lie_and_forget() {
     let mut bench = Bench::name_server(config().name_servers(2));
-    bench
-        .cluster
-        .override_route(0, "TopicTest", Some(RouteOverride::Missing));
+    bench.cluster.override_route(0, "TopicTest", Some(RouteOverride::Missing));
     assert_eq!(bench.ask(&ask("TopicTest")).code, 17);
-    bench
-        .cluster
-        .override_route(0, "TopicTest", Some(RouteOverride::Body(b"{{{".to_vec())));
+    bench.cluster.override_route(0, "TopicTest", Some(RouteOverride::Body(b"{{{".to_vec())));
     assert_eq!(bench.ask(&ask("TopicTest")).body, b"{{{");
     let mut hostile = bench.cluster.route("TopicTest").expect("a route");
     hostile.queues[0].write_queues = i64::from(i32::MAX);
-    bench
-        .cluster
-        .override_route(0, "TopicTest", Some(RouteOverride::Route(hostile)));
+    bench.cluster.override_route(0, "TopicTest", Some(RouteOverride::Route(hostile)));
     let route = body(&bench.ask(&ask("TopicTest")));
     assert_eq!(route["queueDatas"][0]["writeQueueNums"], i32::MAX);
     // The other server goes on telling the truth.

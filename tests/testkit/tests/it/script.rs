@@ -36,35 +36,16 @@ fn codes(bench: &mut Bench, count: usize) -> Vec<i32> {
 fn rules_choose_requests_by_code_topic_and_number() {
     let busy = || Fault::answer(2, "busy");
     assert_eq!(codes(&mut scripted(Rule::sends(), busy()), 2), [2, 0]);
-    assert_eq!(
-        codes(&mut scripted(Rule::sends().nth(2), busy()), 3),
-        [0, 2, 0]
-    );
-    assert_eq!(
-        codes(&mut scripted(Rule::sends().after(1).times(2), busy()), 4),
-        [0, 2, 2, 0]
-    );
-    assert_eq!(
-        codes(&mut scripted(Rule::code(310).always(), busy()), 3),
-        [2, 2, 2]
-    );
-    assert_eq!(
-        codes(&mut scripted(Rule::heartbeats().always(), busy()), 2),
-        [0, 0]
-    );
-    assert_eq!(
-        codes(&mut scripted(Rule::sends().topic("U").always(), busy()), 1),
-        [0]
-    );
-    assert_eq!(
-        codes(&mut scripted(Rule::sends().topic("T").always(), busy()), 1),
-        [2]
-    );
+    assert_eq!(codes(&mut scripted(Rule::sends().nth(2), busy()), 3), [0, 2, 0]);
+    assert_eq!(codes(&mut scripted(Rule::sends().after(1).times(2), busy()), 4), [0, 2, 2, 0]);
+    assert_eq!(codes(&mut scripted(Rule::code(310).always(), busy()), 3), [2, 2, 2]);
+    assert_eq!(codes(&mut scripted(Rule::heartbeats().always(), busy()), 2), [0, 0]);
+    assert_eq!(codes(&mut scripted(Rule::sends().topic("U").always(), busy()), 1), [0]);
+    assert_eq!(codes(&mut scripted(Rule::sends().topic("T").always(), busy()), 1), [2]);
     assert_eq!(codes(&mut scripted(Rule::any(), busy()), 2), [2, 0]);
     // The first rule that applies decides; a spent one makes room.
     let mut both = scripted(Rule::sends(), busy());
-    both.cluster
-        .script(both.node, Rule::sends().always(), Fault::answer(14, "full"));
+    both.cluster.script(both.node, Rule::sends().always(), Fault::answer(14, "full"));
     assert_eq!(codes(&mut both, 3), [2, 14, 14]);
     both.cluster.clear_script(both.node);
     assert_eq!(codes(&mut both, 1), [0]);
@@ -74,10 +55,7 @@ fn rules_choose_requests_by_code_topic_and_number() {
 fn an_answer_instead_stores_nothing() {
     let mut bench = scripted(Rule::sends(), Fault::answer(-7, "odd"));
     let answer = bench.ask(&message("K"));
-    assert_eq!(
-        (answer.code, answer.remark.as_deref(), stored(&bench)),
-        (-7, Some("odd"), 0)
-    );
+    assert_eq!((answer.code, answer.remark.as_deref(), stored(&bench)), (-7, Some("odd"), 0));
 }
 
 #[test]
@@ -92,10 +70,7 @@ fn weak_acknowledgements_carry_the_receipt() {
     for code in [10, 11, 12] {
         let mut bench = scripted(Rule::sends(), Fault::weak_acknowledgement(code));
         let answer = bench.ask(&message("K"));
-        assert_eq!(
-            (answer.code, answer.ext["queueOffset"].as_str()),
-            (code, "0")
-        );
+        assert_eq!((answer.code, answer.ext["queueOffset"].as_str()), (code, "0"));
         assert_eq!(stored(&bench), 1);
     }
 }
@@ -104,46 +79,26 @@ fn weak_acknowledgements_carry_the_receipt() {
 fn receipts_can_be_missing_or_malformed() {
     let mut bench = scripted(Rule::sends(), Fault::without_receipt());
     assert!(bench.ask(&message("K")).ext.is_empty());
-    bench
-        .cluster
-        .script(bench.node, Rule::sends(), Fault::without_field("queueId"));
+    bench.cluster.script(bench.node, Rule::sends(), Fault::without_field("queueId"));
     let answer = bench.ask(&message("K"));
     assert!(!answer.ext.contains_key("queueId") && answer.ext.contains_key("msgId"));
-    bench.cluster.script(
-        bench.node,
-        Rule::sends(),
-        Fault::with_field("queueOffset", "many"),
-    );
+    bench.cluster.script(bench.node, Rule::sends(), Fault::with_field("queueOffset", "many"));
     assert_eq!(bench.ask(&message("K")).ext["queueOffset"], "many");
     assert_eq!(stored(&bench), 3);
-    bench
-        .cluster
-        .script(bench.node, Rule::sends(), Fault::with_body(b"junk"));
+    bench.cluster.script(bench.node, Rule::sends(), Fault::with_body(b"junk"));
     assert_eq!(bench.ask(&message("K")).body, b"junk");
 }
 
 #[test]
 fn delays_and_silences_differ_in_what_is_stored() {
     let mut bench = scripted(Rule::sends(), Fault::delay(Duration::from_secs(2)));
-    bench
-        .cluster
-        .handle_bytes(5, bench.node, bench.connection, &message("K").encode());
+    bench.cluster.handle_bytes(5, bench.node, bench.connection, &message("K").encode());
     let (at_ns, _) = bench.drain_timed().remove(0);
     assert_eq!((at_ns, stored(&bench)), (2_000_000_005, 1));
-    bench
-        .cluster
-        .script(bench.node, Rule::sends(), Fault::silent());
-    assert_eq!(
-        (bench.bytes(&message("K").encode()), stored(&bench)),
-        (vec![], 1)
-    );
-    bench
-        .cluster
-        .script(bench.node, Rule::sends(), Fault::silent_after_storing());
-    assert_eq!(
-        (bench.bytes(&message("K").encode()), stored(&bench)),
-        (vec![], 2)
-    );
+    bench.cluster.script(bench.node, Rule::sends(), Fault::silent());
+    assert_eq!((bench.bytes(&message("K").encode()), stored(&bench)), (vec![], 1));
+    bench.cluster.script(bench.node, Rule::sends(), Fault::silent_after_storing());
+    assert_eq!((bench.bytes(&message("K").encode()), stored(&bench)), (vec![], 2));
 }
 
 #[test]
@@ -151,9 +106,7 @@ fn answers_can_come_twice_or_with_a_wrong_id() {
     let mut bench = scripted(Rule::sends(), Fault::twice());
     let seen = bench.bytes(&with_opaque(message("K"), 5).encode());
     assert_eq!((seen.len(), &seen[0]), (2, &seen[1]));
-    bench
-        .cluster
-        .script(bench.node, Rule::sends(), Fault::wrong_opaque(-5));
+    bench.cluster.script(bench.node, Rule::sends(), Fault::wrong_opaque(-5));
     assert_eq!(bench.ask(&with_opaque(message("K"), 6)).opaque, -5);
     assert_eq!(stored(&bench), 2);
 }
@@ -164,15 +117,8 @@ fn garbage_is_written_as_it_is() {
     let garbage = Seen::Bytes(b"HTTP/1.1 400\r\n".to_vec());
     assert_eq!(bench.bytes(&message("K").encode()), [garbage]);
     assert_eq!(stored(&bench), 0);
-    bench.cluster.script(
-        bench.node,
-        Rule::sends(),
-        Fault::garbage_after_storing([0xff; 4]),
-    );
-    assert_eq!(
-        bench.bytes(&message("K").encode()),
-        [Seen::Bytes(vec![0xff; 4])]
-    );
+    bench.cluster.script(bench.node, Rule::sends(), Fault::garbage_after_storing([0xff; 4]));
+    assert_eq!(bench.bytes(&message("K").encode()), [Seen::Bytes(vec![0xff; 4])]);
     assert_eq!(stored(&bench), 1);
 }
 
@@ -183,11 +129,7 @@ fn a_request_is_cut_at_the_byte_that_was_asked_for() {
         let mut bench = scripted(Rule::any(), Fault::reset_in_request(cut));
         let needed = cut.min(frame.len());
         assert_eq!(bench.bytes(&frame[..needed - 1]), [], "{cut}");
-        assert_eq!(
-            bench.bytes(&frame[needed - 1..needed]),
-            [Seen::Reset],
-            "{cut}"
-        );
+        assert_eq!(bench.bytes(&frame[needed - 1..needed]), [Seen::Reset], "{cut}");
         assert_eq!(bench.bytes(&frame[needed..]), []);
         bench.reconnect();
         assert_eq!(bench.bytes(&frame).len(), 1, "the rule is spent");
@@ -197,10 +139,7 @@ fn a_request_is_cut_at_the_byte_that_was_asked_for() {
     let header_end = frame.len() - 1;
     let mut bench = scripted(Rule::sends().topic("T"), Fault::reset_in_request(1));
     assert_eq!(bench.bytes(&frame[..header_end - 1]), []);
-    assert_eq!(
-        bench.bytes(&frame[header_end - 1..header_end]),
-        [Seen::Reset]
-    );
+    assert_eq!(bench.bytes(&frame[header_end - 1..header_end]), [Seen::Reset]);
     let mut other = scripted(Rule::sends().topic("U"), Fault::reset_in_request(1));
     assert_eq!(other.bytes(&frame).len(), 1);
     let mut whole = scripted(Rule::sends(), Fault::reset_in_request(1));
@@ -213,11 +152,7 @@ fn a_request_in_pieces_counts_once() {
     let mut bench = scripted(Rule::sends().nth(2), Fault::answer(2, "busy"));
     let frame = message("K").with_body(vec![1; 1000]).encode();
     let pieces = |bench: &mut Bench| {
-        frame
-            .chunks(100)
-            .flat_map(|piece| bench.bytes(piece))
-            .map(|it| it.answer().code)
-            .sum()
+        frame.chunks(100).flat_map(|piece| bench.bytes(piece)).map(|it| it.answer().code).sum()
     };
     let answers: [i32; 3] = std::array::from_fn(|_| pieces(&mut bench));
     assert_eq!(answers, [0, 2, 0]);
@@ -227,10 +162,7 @@ fn a_request_in_pieces_counts_once() {
 fn an_answer_is_cut_where_asked_after_storing() {
     let mut bench = scripted(Rule::sends(), Fault::reset_in_answer(10));
     let seen = bench.bytes(&message("K").encode());
-    assert!(
-        matches!(&seen[..], [Seen::Bytes(part), Seen::Reset] if part.len() == 10),
-        "{seen:?}"
-    );
+    assert!(matches!(&seen[..], [Seen::Bytes(part), Seen::Reset] if part.len() == 10), "{seen:?}");
     assert_eq!(stored(&bench), 1);
 }
 
@@ -238,10 +170,7 @@ fn an_answer_is_cut_where_asked_after_storing() {
 fn connections_end_with_or_without_an_answer() {
     let mut bench = scripted(Rule::sends(), Fault::none().then_close());
     let seen = bench.bytes(&[message("K").encode(), message("L").encode()].concat());
-    assert!(
-        matches!(&seen[..], [Seen::Answer(_), Seen::Close]),
-        "{seen:?}"
-    );
+    assert!(matches!(&seen[..], [Seen::Answer(_), Seen::Close]), "{seen:?}");
     assert_eq!(stored(&bench), 1, "what follows is not read");
     for (fault, end) in [(Fault::close(), Seen::Close), (Fault::reset(), Seen::Reset)] {
         bench.reconnect();
@@ -250,22 +179,14 @@ fn connections_end_with_or_without_an_answer() {
     }
     assert_eq!(stored(&bench), 1);
     bench.reconnect();
-    bench
-        .cluster
-        .script(bench.node, Rule::sends(), Fault::go_away().then_reset());
+    bench.cluster.script(bench.node, Rule::sends(), Fault::go_away().then_reset());
     let seen = bench.bytes(&message("K").encode());
     assert!(matches!(&seen[..], [Seen::Answer(away), Seen::Reset] if away.code == 1500));
     bench.reconnect();
-    let late = Fault::none()
-        .then_close()
-        .delayed_by(Duration::from_secs(1));
+    let late = Fault::none().then_close().delayed_by(Duration::from_secs(1));
     bench.cluster.script(bench.node, Rule::sends(), late);
     assert_eq!(bench.bytes(&message("K").encode()).len(), 2);
-    assert_eq!(
-        bench.bytes(&message("L").encode()),
-        [],
-        "it only waits for its end"
-    );
+    assert_eq!(bench.bytes(&message("L").encode()), [], "it only waits for its end");
     assert_eq!(bench.cluster.connections(bench.node), [bench.connection]);
 }
 
@@ -275,11 +196,7 @@ fn a_busy_broker_may_answer_even_oneway_requests() {
     oneway.flag = 2;
     let mut bench = scripted(Rule::sends(), Fault::answer(2, "busy"));
     assert_eq!(bench.bytes(&oneway.encode()), []);
-    bench.cluster.script(
-        bench.node,
-        Rule::sends(),
-        Fault::answer(2, "busy").even_oneway(),
-    );
+    bench.cluster.script(bench.node, Rule::sends(), Fault::answer(2, "busy").even_oneway());
     assert_eq!(bench.ask(&oneway).code, 2);
 }
 
@@ -287,9 +204,7 @@ fn a_busy_broker_may_answer_even_oneway_requests() {
 fn name_servers_follow_scripts_too() {
     let mut bench = Bench::name_server(ClusterConfig::new().topic("T", 4));
     let not_ready = Fault::answer(1, "name server not ready");
-    bench
-        .cluster
-        .script(bench.node, Rule::routes().topic("T").times(2), not_ready);
+    bench.cluster.script(bench.node, Rule::routes().topic("T").times(2), not_ready);
     let query = Command::request(105, 1).field("topic", "T");
     let codes: Vec<_> = (0..3).map(|_| bench.ask(&query).code).collect();
     assert_eq!(codes, [1, 1, 0]);
@@ -336,22 +251,12 @@ fn listeners_can_refuse_hang_and_ignore() {
     bench.reconnect();
     assert_eq!(bench.bytes(&message("B").encode()), []);
     bench.cluster.blackhole(bench.node);
-    assert_eq!(
-        bench.cluster.node_state(bench.node).listener,
-        Listener::BlackHole
-    );
+    assert_eq!(bench.cluster.node_state(bench.node).listener, Listener::BlackHole);
     bench.cluster.accept(bench.node);
-    assert_eq!(
-        bench.bytes(&message("B").encode()),
-        [],
-        "a mute connection stays mute"
-    );
+    assert_eq!(bench.bytes(&message("B").encode()), [], "a mute connection stays mute");
     bench.reconnect();
     assert_eq!(bench.ask(&message("C")).code, 0);
-    assert_eq!(
-        bench.cluster.node_state(Node::Broker(9)).process,
-        Process::Dead
-    );
+    assert_eq!(bench.cluster.node_state(Node::Broker(9)).process, Process::Dead);
 }
 
 /// Numbers that look random and are the same in every run.
@@ -367,22 +272,14 @@ fn no_bytes_of_a_client_make_a_server_panic() {
     let heartbeat = Command::request(34, 1).with_body(b"{\"clientID\":\"c\"}");
     let mut batch = send("T", 0, "K", &hex(BATCH)).field("m", "true");
     batch.code = 320;
-    let mut seeds = vec![
-        hex(SEND_BINARY),
-        hex(END_TRANSACTION),
-        hex(ROUTE_JSON),
-        hex(ROUTE_BINARY),
-    ];
+    let mut seeds =
+        vec![hex(SEND_BINARY), hex(END_TRANSACTION), hex(ROUTE_JSON), hex(ROUTE_BINARY)];
     seeds.extend([heartbeat, batch, message("K")].map(|command| command.encode()));
     let random = &mut 0x9e37_79b9_7f4a_7c15;
     let mut answers = 0;
     for round in 0..20_000 {
         let config = ClusterConfig::new().topic("T", 4);
-        let node = if round % 2 == 0 {
-            Node::Broker(0)
-        } else {
-            Node::NameServer(0)
-        };
+        let node = if round % 2 == 0 { Node::Broker(0) } else { Node::NameServer(0) };
         let mut bench = Bench::new(config, node);
         let mut frame = seeds[noise(random) % seeds.len()].clone();
         for _ in 0..=noise(random) % 3 {
@@ -400,13 +297,7 @@ fn no_bytes_of_a_client_make_a_server_panic() {
             }
         }
         let seen = bench.bytes(&frame);
-        answers += seen
-            .iter()
-            .filter(|seen| matches!(seen, Seen::Answer(_)))
-            .count();
+        answers += seen.iter().filter(|seen| matches!(seen, Seen::Answer(_))).count();
     }
-    assert!(
-        answers > 2_000,
-        "the noise must get past the decoder: {answers}"
-    );
+    assert!(answers > 2_000, "the noise must get past the decoder: {answers}");
 }

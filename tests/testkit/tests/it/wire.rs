@@ -14,14 +14,8 @@ use rocketmq_testkit::wire::{
 #[test]
 fn java_frames_decode_and_encode_to_the_same_bytes_where_java_has_an_order() {
     let mut command = Command::decode(&hex(ROUTE_JSON)).expect("a JSON frame");
-    assert_eq!(
-        (command.code, command.language, command.version),
-        (105, 12, 479)
-    );
-    assert_eq!(
-        (command.opaque, command.flag, command.encoding),
-        (7, 0, Encoding::Json)
-    );
+    assert_eq!((command.code, command.language, command.version), (105, 12, 479));
+    assert_eq!((command.opaque, command.flag, command.encoding), (7, 0, Encoding::Json));
     assert_eq!(command.ext["topic"], "TopicTest");
     assert_eq!(command.encode(), hex(ROUTE_JSON));
     command.encoding = Encoding::Binary;
@@ -32,15 +26,9 @@ fn java_frames_decode_and_encode_to_the_same_bytes_where_java_has_an_order() {
 #[test]
 fn java_send_decodes_field_by_field() {
     let send = Command::decode(&hex(SEND_BINARY)).expect("a binary frame");
-    assert_eq!(
-        (send.code, send.opaque, send.body.as_slice()),
-        (310, 1, b"hi".as_slice())
-    );
+    assert_eq!((send.code, send.opaque, send.body.as_slice()), (310, 1, b"hi".as_slice()));
     assert_eq!(send.ext.len(), 13, "l is absent");
-    assert_eq!(
-        (send.ext["a"].as_str(), send.ext["n"].as_str()),
-        ("PG", "broker-a")
-    );
+    assert_eq!((send.ext["a"].as_str(), send.ext["n"].as_str()), ("PG", "broker-a"));
     let properties = parse_properties(&send.ext["i"]);
     assert_eq!(properties["UNIQ_KEY"], KEY);
     assert_eq!(properties["KEYS"], "k1 k2");
@@ -52,10 +40,7 @@ fn java_send_decodes_field_by_field() {
     assert_eq!(receipt.ext["queueOffset"], "5");
     assert_eq!(receipt.ext["msgId"], "C0A8000100002A9F0000000000000064");
     let end = Command::decode(&hex(END_TRANSACTION)).expect("a binary frame");
-    assert_eq!(
-        (end.code, end.is_oneway(), end.remark.as_deref()),
-        (37, true, Some("ré"))
-    );
+    assert_eq!((end.code, end.is_oneway(), end.remark.as_deref()), (37, true, Some("ré")));
     assert_eq!(end.ext["commitOrRollback"], "8");
 }
 
@@ -67,18 +52,9 @@ fn malformed_frames_are_errors_as_early_as_in_java() {
     assert!(split_frame(&[0xff; 4]).is_err());
     assert!(split_frame(&[0, 0, 0, 3]).is_err());
     assert_eq!(split_frame(&[0, 0, 0]), Ok(None));
-    assert!(
-        split_frame(&hex("00000004 00000001")).is_err(),
-        "header longer than the frame"
-    );
-    assert!(
-        Command::decode(&hex("00000004 00000000")).is_err(),
-        "no JSON"
-    );
-    assert!(
-        Command::decode(&hex("00000006 02000002 7b7d")).is_err(),
-        "unknown type"
-    );
+    assert!(split_frame(&hex("00000004 00000001")).is_err(), "header longer than the frame");
+    assert!(Command::decode(&hex("00000004 00000000")).is_err(), "no JSON");
+    assert!(Command::decode(&hex("00000006 02000002 7b7d")).is_err(), "unknown type");
     let bad = |header: &str| {
         let mut frame = (header.len() as u32 + 4).to_be_bytes().to_vec();
         frame.extend((header.len() as u32).to_be_bytes());
@@ -106,16 +82,9 @@ fn json_field_values_become_text_and_null_means_absent() {
     frame.extend((header.len() as u32).to_be_bytes());
     frame.extend(header);
     let command = Command::decode(&frame).expect("legal");
-    let fields: Vec<_> = command
-        .ext
-        .iter()
-        .map(|(a, b)| (a.as_str(), b.as_str()))
-        .collect();
+    let fields: Vec<_> = command.ext.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
     assert_eq!(fields, [("a", "1"), ("b", "true"), ("d", "")]);
-    assert_eq!(
-        (command.opaque, command.language, command.version),
-        (-3, 7, 7)
-    );
+    assert_eq!((command.opaque, command.language, command.version), (-3, 7, 7));
     assert_eq!(command.remark, None);
 }
 
@@ -124,14 +93,10 @@ fn properties_without_name_or_value_are_dropped() {
     let text = "KEYS\u{1}k1 k2\u{2}Empty\u{1}\u{2}\u{1}bc\u{2}ab\u{2}x\u{1}y\u{1}z\u{2}last\u{1}1";
     let properties = parse_properties(text);
     let expected = [("KEYS", "k1 k2"), ("last", "1"), ("x", "y\u{1}z")];
-    let expected: BTreeMap<_, _> = expected
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    let expected: BTreeMap<_, _> =
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     assert_eq!(properties, expected);
-    assert_eq!(
-        parse_properties(&format_properties(&properties)),
-        properties
-    );
+    assert_eq!(parse_properties(&format_properties(&properties)), properties);
 }
 
 #[test]
@@ -155,31 +120,19 @@ fn java_batch_decodes_and_encodes_to_the_same_bytes() {
 #[test]
 fn offset_message_ids_hold_address_and_offset() {
     let v4 = "192.168.0.1:10911".parse().expect("an address");
-    assert_eq!(
-        offset_message_id(v4, 0x64),
-        "C0A8000100002A9F0000000000000064"
-    );
+    assert_eq!(offset_message_id(v4, 0x64), "C0A8000100002A9F0000000000000064");
     let v6 = "[fd00::1]:10911".parse().expect("an address");
     let long = offset_message_id(v6, 0x400);
-    assert_eq!(
-        long,
-        "FD00000000000000000000000000000100002A9F0000000000000400"
-    );
+    assert_eq!(long, "FD00000000000000000000000000000100002A9F0000000000000400");
     assert_eq!(parse_offset_message_id(&long), Some((v6, 0x400)));
-    assert_eq!(
-        parse_offset_message_id("C0A8000100002A9F0000000000000064"),
-        Some((v4, 0x64))
-    );
+    assert_eq!(parse_offset_message_id("C0A8000100002A9F0000000000000064"), Some((v4, 0x64)));
     assert_eq!(parse_offset_message_id("C0A8"), None);
     assert_eq!(parse_offset_message_id(&"é".repeat(16)), None);
 }
 
 #[test]
 fn routes_are_written_as_by_the_reference_classes() {
-    let addresses = [
-        (0, "10.0.0.1:10911".to_owned()),
-        (1, "10.0.0.2:10911".to_owned()),
-    ];
+    let addresses = [(0, "10.0.0.1:10911".to_owned()), (1, "10.0.0.2:10911".to_owned())];
     let route = TopicRoute {
         queues: vec![QueueData {
             broker_name: "broker-a".into(),
@@ -214,10 +167,7 @@ fn a_heartbeat_needs_a_client_id_and_nothing_else() {
     let heartbeat = Heartbeat::decode(java).expect("a heartbeat");
     assert_eq!(heartbeat.client_id, "192.0.2.2@golden");
     assert_eq!(
-        (
-            heartbeat.producer_groups.as_slice(),
-            heartbeat.consumer_groups.as_slice()
-        ),
+        (heartbeat.producer_groups.as_slice(), heartbeat.consumer_groups.as_slice()),
         (["PG".to_owned()].as_slice(), ["CG".to_owned()].as_slice())
     );
     assert_eq!(Heartbeat::decode(&heartbeat.encode()), Ok(heartbeat));
