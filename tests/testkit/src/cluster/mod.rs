@@ -284,7 +284,7 @@ impl Cluster {
         let Some(state) = self.connections.get_mut(&connection) else {
             return;
         };
-        if state.mute || state.ending {
+        if state.mute {
             return;
         }
         let buffer = std::mem::take(&mut state.buffer);
