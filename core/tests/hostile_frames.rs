@@ -492,10 +492,10 @@ fn heartbeats_are_escaped() {
 
 #[test]
 fn json_headers_may_be_written_in_any_way() {
-    let text = "\n{ \"remark\" : \"\\u00e9\\ud83d\\ude00\\ud83d\\n\\\"\\/\" ,\t\"co\\u0064e\":  -7 ,\r\n\"extFields\" : { \"n\" : 5 , \"b\" : true , \"z\" : null , \"o\" : [1, 2] , \"e\" : \"\" } }";
+    let text = "\n{ \"remark\" : \"\\u00e9\\ud83d\\ude00\\ud83d\\n\\\"\\/\\ud800\\udc00\" ,\t\"co\\u0064e\":  -7 ,\r\n\"extFields\" : { \"n\" : 5 , \"b\" : true , \"z\" : null , \"o\" : [1, 2] , \"e\" : \"\" } }";
     let command = json(text);
     assert_eq!(command.code, -7);
-    assert_eq!(command.remark.as_deref(), Some("é😀\u{fffd}\n\"/"));
+    assert_eq!(command.remark.as_deref(), Some("é😀\u{fffd}\n\"/\u{10000}"));
     let fields: Vec<_> = command.ext_fields.iter().collect();
     let expected = [("n", "5"), ("b", "true"), ("o", "[1, 2]"), ("e", "")];
     assert_eq!(fields, expected.map(|(key, value)| (key.into(), value.into())));
