@@ -116,20 +116,14 @@ impl Comparison {
 
     /// Counts duplicates as unexpected: for cases where nothing had to be sent again.
     pub fn exactly_once(mut self) -> Self {
-        self.unexpected.extend(
-            self.duplicates
-                .iter()
-                .map(|text| format!("a duplicate: {text}")),
-        );
+        self.unexpected.extend(self.duplicates.iter().map(|text| format!("a duplicate: {text}")));
         self
     }
 
     /// Everything that is not as it must be, in sentences.
     pub fn complaints(&self) -> impl Iterator<Item = String> {
         let named = |name: &'static str, list: &'_ [String]| {
-            list.iter()
-                .map(|text| format!("{name}: {text}"))
-                .collect::<Vec<_>>()
+            list.iter().map(|text| format!("{name}: {text}")).collect::<Vec<_>>()
         };
         let lists = [
             named("missing", &self.missing),
@@ -143,19 +137,14 @@ impl Comparison {
 
 /// Holds what was `sent` against everything that was `read` from the same topics.
 pub fn compare(sent: &[Sent], read: &[ReadBack]) -> Comparison {
-    let mut result = Comparison {
-        sent: sent.len(),
-        read_back: read.len(),
-        ..Comparison::default()
-    };
+    let mut result =
+        Comparison { sent: sent.len(), read_back: read.len(), ..Comparison::default() };
     let mut stock = Stock::new(read);
     let mut keys = HashMap::new();
     for (number, sent) in sent.iter().enumerate() {
         if let Some(other) = keys.insert(&sent.unique_key, number) {
             let key = &sent.unique_key;
-            result.wrong.push(format!(
-                "messages {other} and {number} have one unique key {key:?}"
-            ));
+            result.wrong.push(format!("messages {other} and {number} have one unique key {key:?}"));
             continue;
         }
         settle(sent, &mut stock, &mut result);
@@ -184,11 +173,7 @@ impl<'a> Stock<'a> {
             let key = (message.topic.as_str(), message.unique_key.as_str());
             by_key.entry(key).or_default().push(index);
         }
-        Self {
-            read,
-            taken: vec![false; read.len()],
-            by_key,
-        }
+        Self { read, taken: vec![false; read.len()], by_key }
     }
 
     /// All stored copies of a message.
@@ -204,41 +189,23 @@ fn settle(sent: &Sent, stock: &mut Stock<'_>, result: &mut Comparison) {
     let copies = stock.take(sent);
     let name = format!("{} {:?}", sent.topic, sent.unique_key);
     match &sent.outcome {
-        Outcome::Acknowledged {
-            broker,
-            queue,
-            offset,
-        }
-        | Outcome::Weak {
-            broker,
-            queue,
-            offset,
-        } => {
+        Outcome::Acknowledged { broker, queue, offset }
+        | Outcome::Weak { broker, queue, offset } => {
             let there = |copy: &&&ReadBack| {
                 (&copy.broker, copy.queue, copy.offset) == (broker, *queue, *offset)
             };
             let promised = format!("{broker} queue {queue} offset {offset}");
             if copies.is_empty() {
-                result
-                    .missing
-                    .push(format!("{name}, acknowledged at {promised}"));
+                result.missing.push(format!("{name}, acknowledged at {promised}"));
             } else if copies.iter().find(there).is_none() {
                 let first = place(copies[0]);
-                result
-                    .wrong
-                    .push(format!("{name}, acknowledged at {promised}, is at {first}"));
+                result.wrong.push(format!("{name}, acknowledged at {promised}, is at {first}"));
             }
         }
         Outcome::Stored if copies.is_empty() => result.missing.push(name.clone()),
         Outcome::NotSent | Outcome::Refused => {
-            let told = if sent.outcome == Outcome::Refused {
-                "refused"
-            } else {
-                "not sent"
-            };
-            let found = copies
-                .iter()
-                .map(|copy| format!("{name}, {told}, is at {}", place(copy)));
+            let told = if sent.outcome == Outcome::Refused { "refused" } else { "not sent" };
+            let found = copies.iter().map(|copy| format!("{name}, {told}, is at {}", place(copy)));
             result.unexpected.extend(found);
         }
         Outcome::Stored | Outcome::SentOneway | Outcome::Unknown => {}
@@ -259,17 +226,13 @@ fn settle(sent: &Sent, stock: &mut Stock<'_>, result: &mut Comparison) {
     }
     if copies.len() > 1 {
         let places: Vec<_> = copies.iter().map(|copy| place(copy)).collect();
-        result
-            .duplicates
-            .push(format!("{name} is at {}", places.join(" and ")));
+        result.duplicates.push(format!("{name} is at {}", places.join(" and ")));
     }
     for copy in copies {
         let differences = differences(sent, copy);
         if !differences.is_empty() {
             let all = differences.join("; ");
-            result
-                .wrong
-                .push(format!("{name} at {}: {all}", place(copy)));
+            result.wrong.push(format!("{name} at {}: {all}", place(copy)));
         }
     }
 }
@@ -286,11 +249,7 @@ fn differences(sent: &Sent, read: &ReadBack) -> Vec<String> {
             list.push(format!("{what} {sent:?} became {read:?}"));
         }
     };
-    check(
-        "length",
-        sent.body.len().to_string(),
-        read.length.to_string(),
-    );
+    check("length", sent.body.len().to_string(), read.length.to_string());
     check("digest", sha256(&sent.body), read.sha256.clone());
     check("tags", sent.tags.clone(), read.tags.clone());
     check("keys", sent.keys.clone(), read.keys.clone());
@@ -347,11 +306,7 @@ mod tests {
     use super::*;
 
     fn receipt(number: i64) -> Outcome {
-        Outcome::Acknowledged {
-            broker: "broker-a".to_owned(),
-            queue: 1,
-            offset: number,
-        }
+        Outcome::Acknowledged { broker: "broker-a".to_owned(), queue: 1, offset: number }
     }
 
     fn sent(number: i64, outcome: Outcome) -> Sent {
@@ -380,15 +335,9 @@ mod tests {
 
     #[test]
     fn all_there() {
-        let result = compare(
-            &[sent(0, receipt(0)), sent(1, receipt(1))],
-            &[read(1), read(0)],
-        );
+        let result = compare(&[sent(0, receipt(0)), sent(1, receipt(1))], &[read(1), read(0)]);
         assert!(result.passed(), "{result:?}");
-        assert_eq!(
-            (result.sent, result.acknowledged, result.read_back),
-            (2, 2, 2)
-        );
+        assert_eq!((result.sent, result.acknowledged, result.read_back), (2, 2, 2));
     }
 
     #[test]
@@ -397,11 +346,7 @@ mod tests {
         assert!(!result.passed());
         assert_eq!(result.missing.len(), 1);
         let mut weak = sent(1, receipt(1));
-        weak.outcome = Outcome::Weak {
-            broker: "broker-a".to_owned(),
-            queue: 1,
-            offset: 1,
-        };
+        weak.outcome = Outcome::Weak { broker: "broker-a".to_owned(), queue: 1, offset: 1 };
         assert_eq!(compare(&[weak], &[]).missing.len(), 1);
         assert_eq!(compare(&[sent(1, Outcome::Stored)], &[]).missing.len(), 1);
     }
@@ -418,13 +363,9 @@ mod tests {
             ("tags", |m| m.tags.clear()),
             ("keys", |m| m.keys = "more".to_owned()),
             ("flag", |m| m.flag = 1),
-            ("value", |m| {
-                _ = m.properties.insert("city".to_owned(), "Bonn".to_owned())
-            }),
+            ("value", |m| _ = m.properties.insert("city".to_owned(), "Bonn".to_owned())),
             ("lost property", |m| _ = m.properties.remove("city")),
-            ("new property", |m| {
-                _ = m.properties.insert("x".to_owned(), "y".to_owned())
-            }),
+            ("new property", |m| _ = m.properties.insert("x".to_owned(), "y".to_owned())),
         ];
         for (what, change) in changes {
             let mut message = read(0);
@@ -437,10 +378,8 @@ mod tests {
 
     #[test]
     fn another_topic_or_key_is_missing_here_and_unexpected_there() {
-        let changes: [fn(&mut ReadBack); 2] = [
-            |m| m.topic = "U".to_owned(),
-            |m| m.unique_key = "other".to_owned(),
-        ];
+        let changes: [fn(&mut ReadBack); 2] =
+            [|m| m.topic = "U".to_owned(), |m| m.unique_key = "other".to_owned()];
         for change in changes {
             let mut message = read(0);
             change(&mut message);
@@ -474,10 +413,7 @@ mod tests {
         assert_eq!((result.unknown, result.unknown_found), (1, 0));
         let result = compare(&both, &[read(0), read(1)]);
         assert!(result.passed());
-        assert_eq!(
-            (result.unknown_found, result.oneway, result.oneway_found),
-            (1, 1, 1)
-        );
+        assert_eq!((result.unknown_found, result.oneway, result.oneway_found), (1, 1, 1));
         let mut changed = read(0);
         changed.tags.clear();
         assert!(!compare(&both, &[changed]).passed());
@@ -495,10 +431,7 @@ mod tests {
 
     #[test]
     fn two_messages_with_one_key_are_wrong() {
-        let result = compare(
-            &[sent(0, receipt(0)), sent(0, Outcome::Unknown)],
-            &[read(0)],
-        );
+        let result = compare(&[sent(0, receipt(0)), sent(0, Outcome::Unknown)], &[read(0)]);
         assert!(!result.passed());
     }
 }

@@ -59,39 +59,25 @@ pub fn environment(cache: &Path, versions: &[&str]) -> Result<Environment> {
         let classes = compile(&cache, version, &jars)?;
         class_paths.insert(version.to_owned(), format!("{}:{jars}", classes.display()));
     }
-    Ok(Environment {
-        java,
-        cache,
-        class_paths,
-    })
+    Ok(Environment { java, cache, class_paths })
 }
 
 /// A tool of the development kit: under `JAVA_HOME` if that is set, else on the path.
 fn tool(name: &str) -> PathBuf {
     let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
     let at_home = home.map(|home| Path::new(&home).join("bin").join(name));
-    at_home
-        .filter(|path| path.exists())
-        .unwrap_or_else(|| PathBuf::from(name))
+    at_home.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// 17 for `openjdk version "17.0.15"`, 1 for `"1.8.0_292"`, nothing if there is no Java.
 fn java_release(java: &Path) -> Option<u32> {
-    let output = Command::new(java)
-        .arg("-version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(java).arg("-version").stdin(Stdio::null()).output().ok()?;
     release_of(&String::from_utf8_lossy(&output.stderr))
 }
 
 fn release_of(text: &str) -> Option<u32> {
     let quoted = text.split('"').nth(1)?;
-    quoted
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    quoted.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The class path of one version, from the cache if every jar of it is still there.
@@ -103,10 +89,7 @@ fn jars(cache: &Path, version: &str) -> Result<String> {
             return Ok(text.to_owned());
         }
     }
-    let found = Command::new("mvn")
-        .arg("-version")
-        .stdin(Stdio::null())
-        .output();
+    let found = Command::new("mvn").arg("-version").stdin(Stdio::null()).output();
     if !found.is_ok_and(|output| output.status.success()) {
         return Err("no maven".to_owned());
     }
@@ -124,48 +107,34 @@ fn jars(cache: &Path, version: &str) -> Result<String> {
         .map_err(|e| format!("cannot run mvn: {e}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
-        let first = said
-            .lines()
-            .find(|line| line.contains("ERROR"))
-            .unwrap_or("no reason given");
+        let first = said.lines().find(|line| line.contains("ERROR")).unwrap_or("no reason given");
         return Err(format!("maven cannot fetch RocketMQ {version}: {first}"));
     }
     fs::rename(&fresh, &file).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
     let text = fs::read_to_string(&file);
-    text.map(|text| text.trim().to_owned())
-        .map_err(|e| e.to_string())
+    text.map(|text| text.trim().to_owned()).map_err(|e| e.to_string())
 }
 
 /// Compiles the Java programs of this crate against one version, once per version and content.
 fn compile(cache: &Path, version: &str, jars: &str) -> Result<PathBuf> {
     let content: String = SOURCES.iter().map(|(_, text)| *text).collect();
-    let classes = cache.join(format!(
-        "classes-{version}-{}",
-        &sha256(content.as_bytes())[..12]
-    ));
+    let classes = cache.join(format!("classes-{version}-{}", &sha256(content.as_bytes())[..12]));
     if classes.exists() {
         return Ok(classes);
     }
     let fresh = cache.join(format!("classes-{version}-{}", std::process::id()));
     fs::create_dir_all(&fresh).map_err(|e| e.to_string())?;
     let mut command = Command::new(tool("javac"));
-    command
-        .args(["-encoding", "UTF-8", "-nowarn", "-cp", jars, "-d"])
-        .arg(&fresh);
+    command.args(["-encoding", "UTF-8", "-nowarn", "-cp", jars, "-d"]).arg(&fresh);
     for (name, text) in SOURCES {
         let file = fresh.join(name);
         write(&file, text)?;
         command.arg(file);
     }
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| "no javac")?;
+    let output = command.stdin(Stdio::null()).output().map_err(|_| "no javac")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "javac refuses the reader for RocketMQ {version}: {said}"
-        ));
+        return Err(format!("javac refuses the reader for RocketMQ {version}: {said}"));
     }
     if let Err(error) = fs::rename(&fresh, &classes) {
         // Another run was faster, which is as good.
@@ -187,10 +156,7 @@ mod tests {
 
     #[test]
     fn release_numbers() {
-        assert_eq!(
-            release_of("openjdk version \"17.0.15\" 2025-04-15"),
-            Some(17)
-        );
+        assert_eq!(release_of("openjdk version \"17.0.15\" 2025-04-15"), Some(17));
         assert_eq!(release_of("openjdk version \"21\" 2023-09-19"), Some(21));
         assert_eq!(release_of("java version \"1.8.0_292\""), Some(1));
         assert_eq!(release_of("command not found"), None);

@@ -82,9 +82,7 @@ fn exchange(
     let body = rest.split_off(header_length);
     let header: Value = serde_json::from_slice(&rest)?;
     Ok(Answer {
-        code: header["code"]
-            .as_i64()
-            .ok_or_else(|| invalid("an answer without code"))?,
+        code: header["code"].as_i64().ok_or_else(|| invalid("an answer without code"))?,
         remark: header["remark"].as_str().unwrap_or_default().to_owned(),
         body,
     })
@@ -99,12 +97,8 @@ pub(crate) fn route(name_server: &str, topic: &str) -> Result<Option<Route>> {
         17 => return Ok(None),
         code => return Err(format!("route of {topic}: code {code}, {}", answer.remark)),
     }
-    let body: Value = serde_json::from_slice(&answer.body).map_err(|e| {
-        format!(
-            "route of {topic}: {e}: {}",
-            String::from_utf8_lossy(&answer.body)
-        )
-    })?;
+    let body: Value = serde_json::from_slice(&answer.body)
+        .map_err(|e| format!("route of {topic}: {e}: {}", String::from_utf8_lossy(&answer.body)))?;
     let mut route = Route::default();
     for queues in body["queueDatas"].as_array().into_iter().flatten() {
         let name = queues["brokerName"].as_str().unwrap_or_default().to_owned();

@@ -65,17 +65,10 @@ impl Launch {
     pub(crate) fn start(&self) -> Result<Jvm> {
         let logback = self.write_logging()?;
         let home = self.home.display();
-        let mut words: Vec<String> = FLAGS
-            .iter()
-            .chain(OPENED)
-            .map(|s| (*s).to_owned())
-            .collect();
+        let mut words: Vec<String> = FLAGS.iter().chain(OPENED).map(|s| (*s).to_owned()).collect();
         words.push(format!("-Duser.home={home}"));
         words.push(format!("-Drocketmq.home.dir={home}"));
-        words.push(format!(
-            "-Drmq.logback.configurationFile={}",
-            logback.display()
-        ));
+        words.push(format!("-Drmq.logback.configurationFile={}", logback.display()));
         words.push(format!("-Dlogback.configurationFile={}", logback.display()));
         words.extend(self.flags.iter().cloned());
         words.extend(["-cp".to_owned(), self.class_path.clone()]);
@@ -83,11 +76,7 @@ impl Launch {
         // The class path alone is longer than some systems allow for a command line.
         let file = self.home.join(format!("{}.args", self.name));
         let quoted = words.iter().fold(String::new(), |mut text, word| {
-            let _ = writeln!(
-                text,
-                "\"{}\"",
-                word.replace('\\', "\\\\").replace('"', "\\\"")
-            );
+            let _ = writeln!(text, "\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""));
             text
         });
         write(&file, &quoted)?;
@@ -164,12 +153,7 @@ impl Jvm {
                 }
             });
         }
-        Self {
-            name,
-            child,
-            lines,
-            complaints,
-        }
+        Self { name, child, lines, complaints }
     }
 
     /// The process id.
@@ -181,10 +165,7 @@ impl Jvm {
     pub(crate) fn line(&self, deadline: Instant) -> Result<String> {
         let wait = deadline.saturating_duration_since(Instant::now());
         self.lines.recv_timeout(wait).map_err(|error| {
-            let kept = self
-                .complaints
-                .lock()
-                .expect("no thread panics with this lock");
+            let kept = self.complaints.lock().expect("no thread panics with this lock");
             let said: Vec<_> = kept.iter().map(String::as_str).collect();
             let what = match error {
                 RecvTimeoutError::Timeout => "did not answer in time",
@@ -199,9 +180,7 @@ impl Jvm {
         let deadline = Instant::now() + limit;
         let mut seen = String::new();
         loop {
-            let line = self
-                .line(deadline)
-                .map_err(|error| format!("{error}\n{seen}"))?;
+            let line = self.line(deadline).map_err(|error| format!("{error}\n{seen}"))?;
             if line.contains(text) {
                 return Ok(());
             }
@@ -213,14 +192,8 @@ impl Jvm {
     /// Writes one line to standard input.
     pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
         let name = &self.name;
-        let stdin = self
-            .child
-            .stdin
-            .as_mut()
-            .ok_or_else(|| format!("{name} hears nothing"))?;
-        stdin
-            .write_all(format!("{line}\n").as_bytes())
-            .map_err(|e| format!("{name} is gone: {e}"))
+        let stdin = self.child.stdin.as_mut().ok_or_else(|| format!("{name} hears nothing"))?;
+        stdin.write_all(format!("{line}\n").as_bytes()).map_err(|e| format!("{name} is gone: {e}"))
     }
 
     /// Sends a signal by name (`STOP`, `CONT`), through the shell: its `kill` is always there.
@@ -248,11 +221,9 @@ impl Drop for Jvm {
 
 /// A Java property file.
 pub(crate) fn settings(properties: &BTreeMap<String, String>) -> String {
-    properties
-        .iter()
-        .fold(String::new(), |mut text, (key, value)| {
-            // Java's property files read a backslash as an escape.
-            let _ = writeln!(text, "{key}={}", value.replace('\\', "\\\\"));
-            text
-        })
+    properties.iter().fold(String::new(), |mut text, (key, value)| {
+        // Java's property files read a backslash as an escape.
+        let _ = writeln!(text, "{key}={}", value.replace('\\', "\\\\"));
+        text
+    })
 }

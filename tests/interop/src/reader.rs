@@ -62,10 +62,7 @@ impl Reader {
     /// The same with credentials, for servers with access control.
     pub fn start_as(servers: &Servers, access_key: &str, secret_key: &str) -> Result<Self> {
         let access = format!("-Dinterop.accessKey={access_key}");
-        Self::start_with(
-            servers,
-            &[access, format!("-Dinterop.secretKey={secret_key}")],
-        )
+        Self::start_with(servers, &[access, format!("-Dinterop.secretKey={secret_key}")])
     }
 
     fn start_with(servers: &Servers, flags: &[String]) -> Result<Self> {
@@ -74,20 +71,14 @@ impl Reader {
         let mut launch = Launch::new(servers.environment(), servers.version(), "reader", &home)?;
         launch.flags = flags.to_vec();
         launch.program = vec!["Reader".to_owned(), servers.name_server()];
-        Ok(Self {
-            jvm: Mutex::new(launch.start()?),
-        })
+        Ok(Self { jvm: Mutex::new(launch.start()?) })
     }
 
     /// Everything that is stored in `topics`; a topic without route has nothing. Every broker of a
     /// topic must be up.
     pub fn read(&self, topics: &[&str]) -> Result<Vec<ReadBack>> {
         let lines = self.ask(&format!("read {}", topics.join(" ")))?;
-        lines
-            .iter()
-            .filter(|line| line["absent"] != true)
-            .map(parse)
-            .collect()
+        lines.iter().filter(|line| line["absent"] != true).map(parse).collect()
     }
 
     /// Sends `count` messages with the Java producer (with tags, keys, flag and properties): how
@@ -103,16 +94,8 @@ impl Reader {
                 let body = read.body.ok_or("the sender's bodies are short")?;
                 let (broker, queue, offset) = (read.broker, read.queue, read.offset);
                 let outcome = match line["status"].as_str() {
-                    Some("SEND_OK") => Outcome::Acknowledged {
-                        broker,
-                        queue,
-                        offset,
-                    },
-                    _ => Outcome::Weak {
-                        broker,
-                        queue,
-                        offset,
-                    },
+                    Some("SEND_OK") => Outcome::Acknowledged { broker, queue, offset },
+                    _ => Outcome::Weak { broker, queue, offset },
                 };
                 Ok(Sent {
                     topic: read.topic,
@@ -129,10 +112,7 @@ impl Reader {
     }
 
     fn ask(&self, command: &str) -> Result<Vec<Value>> {
-        let mut jvm = self
-            .jvm
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut jvm = self.jvm.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         jvm.tell(command)?;
         let mut lines = Vec::new();
         loop {
@@ -143,10 +123,7 @@ impl Reader {
                 return Err(format!("the reader failed at `{command}`: {error}"));
             }
             if line["end"] == true {
-                let absent = lines
-                    .iter()
-                    .filter(|line: &&Value| line["absent"] == true)
-                    .count();
+                let absent = lines.iter().filter(|line: &&Value| line["absent"] == true).count();
                 return match line["count"].as_u64() {
                     Some(count) if count as usize + absent == lines.len() => Ok(lines),
                     count => Err(format!("{} lines for a count of {count:?}", lines.len())),
@@ -160,9 +137,7 @@ impl Reader {
 fn parse(line: &Value) -> Result<ReadBack> {
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let number = |key: &str| {
-        line[key]
-            .as_i64()
-            .ok_or_else(|| format!("the reader printed no {key}: {line}"))
+        line[key].as_i64().ok_or_else(|| format!("the reader printed no {key}: {line}"))
     };
     let small = |key: &str| i32::try_from(number(key)?).map_err(|e| format!("{key}: {e}"));
     let properties = line["properties"].as_object().into_iter().flatten();

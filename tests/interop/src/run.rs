@@ -30,11 +30,7 @@ impl Context {
     ) -> Result<Self> {
         let servers = Servers::start(environment, version, options)?;
         let reader = Reader::start(&servers)?;
-        Ok(Self {
-            servers,
-            reader,
-            topics: AtomicUsize::new(0),
-        })
+        Ok(Self { servers, reader, topics: AtomicUsize::new(0) })
     }
 
     /// A topic name that no other case has. The topic is not created.
@@ -73,12 +69,7 @@ impl Case {
         run: impl Fn(&Context) -> Result<Comparison> + 'static,
     ) -> Self {
         let [encoding, runtime, name] = [encoding, runtime, name].map(str::to_owned);
-        Self {
-            encoding,
-            runtime,
-            name,
-            run: Box::new(run),
-        }
+        Self { encoding, runtime, name, run: Box::new(run) }
     }
 }
 
@@ -141,21 +132,13 @@ pub fn run(
     cases: &[Case],
 ) -> ExitCode {
     let selected = |version: &str| -> Vec<&Case> {
-        cases
-            .iter()
-            .filter(|case| arguments.selects(&format!("{version}::{case:?}")))
-            .collect()
+        cases.iter().filter(|case| arguments.selects(&format!("{version}::{case:?}"))).collect()
     };
-    let versions: Vec<&str> = versions
-        .iter()
-        .copied()
-        .filter(|version| !selected(version).is_empty())
-        .collect();
+    let versions: Vec<&str> =
+        versions.iter().copied().filter(|version| !selected(version).is_empty()).collect();
     if arguments.list {
         for version in versions {
-            selected(version)
-                .iter()
-                .for_each(|case| println!("{version}::{case:?}: test"));
+            selected(version).iter().for_each(|case| println!("{version}::{case:?}: test"));
         }
         return ExitCode::SUCCESS;
     }
@@ -164,34 +147,16 @@ pub fn run(
         Err(reason) => {
             println!("not run: {reason}");
             let required = std::env::var(REQUIRED).is_ok_and(|value| value == "1");
-            return if required {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
     let begin = Instant::now();
     let mut table = Table::new();
     for version in versions {
-        run_version(
-            &environment,
-            version,
-            options,
-            &selected(version),
-            &mut table,
-        );
+        run_version(&environment, version, options, &selected(version), &mut table);
     }
-    println!(
-        "{} in {:.1} s",
-        table.summary(),
-        begin.elapsed().as_secs_f64()
-    );
-    if table.failed() == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("{} in {:.1} s", table.summary(), begin.elapsed().as_secs_f64());
+    if table.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run_version(
@@ -214,10 +179,7 @@ fn run_version(
         Ok(context) => context,
         Err(reason) => return table.push(row("-", "-", "start", begin, Err(reason))),
     };
-    println!(
-        "RocketMQ {version} started in {:.1} s",
-        begin.elapsed().as_secs_f64()
-    );
+    println!("RocketMQ {version} started in {:.1} s", begin.elapsed().as_secs_f64());
     for case in cases {
         let begin = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (case.run)(&context)))
@@ -227,10 +189,7 @@ fn run_version(
         table.push(row);
         if !passed {
             // The next case deserves a fair chance.
-            let healed = context
-                .servers
-                .heal()
-                .and_then(|()| Reader::start(&context.servers));
+            let healed = context.servers.heal().and_then(|()| Reader::start(&context.servers));
             match healed {
                 Ok(reader) => context.reader = reader,
                 Err(reason) => println!("    the servers cannot be brought back: {reason}"),
@@ -241,8 +200,7 @@ fn run_version(
 
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a text")
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
 
 #[cfg(test)]

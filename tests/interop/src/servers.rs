@@ -106,9 +106,7 @@ impl Server {
     }
 
     fn running(&self) -> Result<&Jvm> {
-        self.jvm
-            .as_ref()
-            .ok_or_else(|| format!("{} was killed", self.launch.name))
+        self.jvm.as_ref().ok_or_else(|| format!("{} was killed", self.launch.name))
     }
 }
 
@@ -241,10 +239,7 @@ impl Servers {
     pub fn set_broker(&self, index: usize, key: &str, value: &str) -> Result<()> {
         let answer = self.configure(index, key, value)?;
         if answer.code != 0 {
-            return Err(format!(
-                "{key}={value}: code {}, {}",
-                answer.code, answer.remark
-            ));
+            return Err(format!("{key}={value}: code {}, {}", answer.code, answer.remark));
         }
         let mut broker = lock(&self.brokers[index]);
         broker.properties.insert(key.to_owned(), value.to_owned());
@@ -297,9 +292,7 @@ impl Servers {
 
     /// The brokers that were not killed (stalled ones count).
     fn running(&self) -> Vec<usize> {
-        (0..self.brokers.len())
-            .filter(|&i| lock(&self.brokers[i]).jvm.is_some())
-            .collect()
+        (0..self.brokers.len()).filter(|&i| lock(&self.brokers[i]).jvm.is_some()).collect()
     }
 
     fn configure(&self, index: usize, key: &str, value: &str) -> Result<Answer> {
@@ -318,10 +311,9 @@ impl Servers {
             let known = self.route(topic);
             let running = self.running();
             let missing = |index: &&usize| match &known {
-                Ok(Some(route)) => !route
-                    .queues
-                    .get(&broker_name(**index))
-                    .is_some_and(|&count| enough(count)),
+                Ok(Some(route)) => {
+                    !route.queues.get(&broker_name(**index)).is_some_and(|&count| enough(count))
+                }
                 _ => true,
             };
             let missing: Vec<usize> = running.iter().filter(missing).copied().collect();
@@ -329,9 +321,7 @@ impl Servers {
                 return Ok(());
             }
             if start.elapsed() > ROUTE_LIMIT {
-                return Err(format!(
-                    "no route of {topic} to brokers {missing:?}: {known:?}"
-                ));
+                return Err(format!("no route of {topic} to brokers {missing:?}: {known:?}"));
             }
             if asked.is_none_or(|last| last.elapsed() > REGISTER_AGAIN) {
                 for index in missing {
@@ -349,16 +339,11 @@ impl Servers {
 
 fn lock(server: &Mutex<Server>) -> MutexGuard<'_, Server> {
     // A case that panicked while it held the lock does not change what is running.
-    server
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    server.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn broker_name(index: usize) -> String {
-    let letter = u8::try_from(index)
-        .ok()
-        .filter(|&i| i < 26)
-        .map_or('z', |i| char::from(b'a' + i));
+    let letter = u8::try_from(index).ok().filter(|&i| i < 26).map_or('z', |i| char::from(b'a' + i));
     format!("broker-{letter}")
 }
 
@@ -373,25 +358,15 @@ fn name_server(
     let properties = [
         ("bindAddress", "127.0.0.1".to_owned()),
         ("listenPort", port.to_string()),
-        (
-            "kvConfigPath",
-            home.join("kvConfig.json").display().to_string(),
-        ),
+        ("kvConfigPath", home.join("kvConfig.json").display().to_string()),
         ("serverWorkerThreads", "2".to_owned()),
     ];
-    let properties = properties
-        .map(|(key, value)| (key.to_owned(), value))
-        .into();
+    let properties = properties.map(|(key, value)| (key.to_owned(), value)).into();
     let mut launch = launch(environment, version, "namesrv", &home)?;
     launch.flags = options.flags.clone();
     let settings = home.join("namesrv.properties");
     launch.program = program("org.apache.rocketmq.namesrv.NamesrvStartup", &settings);
-    Ok(Server {
-        launch,
-        properties,
-        settings,
-        jvm: None,
-    })
+    Ok(Server { launch, properties, settings, jvm: None })
 }
 
 fn broker(
@@ -407,10 +382,8 @@ fn broker(
     // 4.x looks for `logback_broker.xml`, whatever the broker is called.
     let mut launch = launch(environment, version, "broker", &home)?;
     let store = home.join("store").display().to_string();
-    let mut properties: BTreeMap<String, String> = BROKER
-        .iter()
-        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
+    let mut properties: BTreeMap<String, String> =
+        BROKER.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     let own = [
         ("brokerName", name),
         ("namesrvAddr", format!("127.0.0.1:{name_server}")),
@@ -420,10 +393,7 @@ fn broker(
     ];
     properties.extend(own.map(|(key, value)| (key.to_owned(), value)));
     properties.extend(options.everywhere.iter().cloned());
-    let single = options
-        .single
-        .iter()
-        .filter(|(broker, ..)| *broker == index);
+    let single = options.single.iter().filter(|(broker, ..)| *broker == index);
     properties.extend(single.map(|(_, key, value)| (key.clone(), value.clone())));
     for (path, text) in &options.files {
         let path = home.join(path);
@@ -436,12 +406,7 @@ fn broker(
     launch.flags.extend(options.flags.iter().cloned());
     let settings = home.join("broker.properties");
     launch.program = program("org.apache.rocketmq.broker.BrokerStartup", &settings);
-    Ok(Server {
-        launch,
-        properties,
-        settings,
-        jvm: None,
-    })
+    Ok(Server { launch, properties, settings, jvm: None })
 }
 
 fn launch(environment: &Environment, version: &str, name: &str, home: &Path) -> Result<Launch> {
@@ -451,12 +416,7 @@ fn launch(environment: &Environment, version: &str, name: &str, home: &Path) -> 
 
 fn program(main: &str, settings: &Path) -> Vec<String> {
     let settings = settings.display().to_string();
-    vec![
-        "Guard".to_owned(),
-        main.to_owned(),
-        "-c".to_owned(),
-        settings,
-    ]
+    vec!["Guard".to_owned(), main.to_owned(), "-c".to_owned(), settings]
 }
 
 /// Small files, few threads, short transactions; everything on the loopback interface.
@@ -545,10 +505,7 @@ fn has_room(folder: &Path) -> bool {
     let Ok(output) = output else { return false };
     let text = String::from_utf8_lossy(&output.stdout);
     let row = text.lines().nth(1).unwrap_or_default();
-    let available = row
-        .split_whitespace()
-        .nth(3)
-        .and_then(|field| field.parse::<u64>().ok());
+    let available = row.split_whitespace().nth(3).and_then(|field| field.parse::<u64>().ok());
     available.is_some_and(|kibibytes| kibibytes > 1 << 20)
 }
 

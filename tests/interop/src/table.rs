@@ -53,10 +53,7 @@ impl Table {
             Ok(comparison) => comparison.complaints().collect(),
             Err(reason) => vec![reason.clone()],
         };
-        complaints
-            .iter()
-            .take(SHOWN)
-            .for_each(|text| println!("    {text}"));
+        complaints.iter().take(SHOWN).for_each(|text| println!("    {text}"));
         if complaints.len() > SHOWN {
             println!("    and {} more", complaints.len() - SHOWN);
         }
@@ -70,11 +67,7 @@ impl Table {
 
     /// `N passed, N failed`.
     pub fn summary(&self) -> String {
-        format!(
-            "{} passed, {} failed",
-            self.rows.len() - self.failed(),
-            self.failed()
-        )
+        format!("{} passed, {} failed", self.rows.len() - self.failed(), self.failed())
     }
 }
 
@@ -84,10 +77,7 @@ const COLUMNS: [&str; 12] = [
 ];
 
 fn heading() -> String {
-    let mut text = format!(
-        "{:<7} {:<7} {:<10} {:<26}",
-        "version", "header", "runtime", "case"
-    );
+    let mut text = format!("{:<7} {:<7} {:<10} {:<26}", "version", "header", "runtime", "case");
     for name in COLUMNS {
         let _ = write!(text, " {name:>7}");
     }
@@ -95,14 +85,7 @@ fn heading() -> String {
 }
 
 fn line(row: &Row) -> String {
-    let Row {
-        version,
-        encoding,
-        runtime,
-        case,
-        seconds,
-        result,
-    } = row;
+    let Row { version, encoding, runtime, case, seconds, result } = row;
     let mut text = format!("{version:<7} {encoding:<7} {runtime:<10} {case:<26}");
     match result {
         Ok(c) => {
@@ -152,20 +135,14 @@ mod tests {
         table.push(row(Ok(Comparison::default())));
         table.push(row(Err("no reason".to_owned())));
         let missing = vec!["one".to_owned()];
-        table.push(row(Ok(Comparison {
-            missing,
-            ..Comparison::default()
-        })));
+        table.push(row(Ok(Comparison { missing, ..Comparison::default() })));
         assert_eq!(table.summary(), "1 passed, 2 failed");
     }
 
     #[test]
     fn columns_line_up() {
         let wide = heading().len();
-        assert_eq!(
-            line(&row(Ok(Comparison::default()))).len(),
-            wide + " ok".len()
-        );
+        assert_eq!(line(&row(Ok(Comparison::default()))).len(), wide + " ok".len());
         assert_eq!(line(&row(Err(String::new()))).len(), wide + " FAILED".len());
     }
 }

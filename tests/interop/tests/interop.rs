@@ -11,6 +11,8 @@ use rocketmq_interop::{
     Arguments, Case, Comparison, Context, Result, ServerOptions, compare, request, run,
 };
 
+mod cases;
+
 const VERSIONS: &[&str] = &["5.5.0", "4.9.7"];
 
 fn main() -> ExitCode {
@@ -22,14 +24,16 @@ fn main() -> ExitCode {
 fn cases() -> Vec<Case> {
     // The suite checks itself first: nothing it says counts if these fail.
     let check = |name, run: fn(&Context) -> Result<Comparison>| Case::new("-", "java", name, run);
-    vec![
+    let mut all = vec![
         check("self: read back", read_back),
         check("self: two brokers", two_brokers),
         check("self: broker killed", broker_killed),
         check("self: broker stalled", broker_stalled),
         check("self: name server killed", name_server_killed),
         check("self: read-only broker", read_only_broker),
-    ]
+    ];
+    all.extend(cases::all());
+    all
 }
 
 fn read_back(context: &Context) -> Result<Comparison> {
@@ -59,9 +63,7 @@ fn broker_killed(context: &Context) -> Result<Comparison> {
     let mut sent = context.reader.send(&topic, 200)?;
     context.servers.kill_broker(0);
     let address = context.servers.broker(0);
-    expect(!answers(&address), || {
-        format!("{address} answers although it was killed")
-    })?;
+    expect(!answers(&address), || format!("{address} answers although it was killed"))?;
     context.servers.restart_broker(0)?;
     sent.extend(context.reader.send(&topic, 20)?);
     Ok(compare(&sent, &context.reader.read(&[&topic])?))
@@ -76,9 +78,7 @@ fn broker_stalled(context: &Context) -> Result<Comparison> {
     context.servers.stall_broker(1)?;
     let silent = !answers(&address);
     context.servers.resume_broker(1)?;
-    expect(silent, || {
-        format!("{address} answers although it was stopped")
-    })?;
+    expect(silent, || format!("{address} answers although it was stopped"))?;
     sent.extend(context.reader.send(&topic, 8)?);
     Ok(compare(&sent, &context.reader.read(&[&topic])?))
 }
@@ -88,9 +88,7 @@ fn name_server_killed(context: &Context) -> Result<Comparison> {
     context.servers.create_topic(&topic, 2)?;
     let mut sent = context.reader.send(&topic, 8)?;
     context.servers.kill_name_server();
-    expect(context.servers.route(&topic).is_err(), || {
-        "a route from nobody".to_owned()
-    })?;
+    expect(context.servers.route(&topic).is_err(), || "a route from nobody".to_owned())?;
     // The client goes on with the route it has.
     sent.extend(context.reader.send(&topic, 8)?);
     context.servers.restart_name_server()?;
@@ -104,13 +102,8 @@ fn read_only_broker(context: &Context) -> Result<Comparison> {
     let route = context.servers.route(&topic)?.unwrap_or_default();
     let sent = context.reader.send(&topic, 8)?;
     context.servers.set_broker(0, "brokerPermission", "6")?;
-    let wanted = [
-        (context.servers.broker_name(0), 0),
-        (context.servers.broker_name(1), 2),
-    ];
-    expect(route.queues == wanted.into(), || {
-        format!("the route is {route:?}")
-    })?;
+    let wanted = [(context.servers.broker_name(0), 0), (context.servers.broker_name(1), 2)];
+    expect(route.queues == wanted.into(), || format!("the route is {route:?}"))?;
     Ok(compare(&sent, &context.reader.read(&[&topic])?))
 }
 

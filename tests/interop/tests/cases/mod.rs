@@ -1,0 +1,173 @@
+//! Our client against real servers: what it says was sent, and what the Java client reads back.
+
+use std::time::Duration;
+
+use rocketmq_interop::{Case, Comparison, Context, Outcome, Result, Sent, compare};
+use rocketmq_tokio::{
+    Client, Config, ConfigBuilder, Delivery, Encoding, Message, Producer, SendError, SendReceipt,
+    SendStatus,
+};
+
+mod faults;
+mod plain;
+
+/// All cases of our client, each on every runtime and with both encodings.
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for runtime in [Runtime::Tokio, Runtime::Smol, Runtime::AsyncStd] {
+        for encoding in [Encoding::Json, Encoding::Binary] {
+            let setting = Setting { runtime, encoding };
+            let mut add =
+                |name: &'static str, case: fn(&Context, Setting) -> Result<Comparison>| {
+                    let (encoding, runtime) = (setting.encoding_name(), setting.runtime.name());
+                    cases.push(Case::new(encoding, runtime, name, move |c: &Context| {
+                        case(c, setting)
+                    }));
+                };
+            for (name, case) in plain::CASES {
+                add(name, *case);
+            }
+            // A broker that is killed takes seconds: each runtime once, both encodings in turn.
+            let binary = encoding == Encoding::Binary;
+            if binary == (runtime == Runtime::Smol) {
+                for (name, case) in faults::CASES {
+                    add(name, *case);
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// A case and its name.
+type NamedCase = (&'static str, fn(&Context, Setting) -> Result<Comparison>);
+
+/// The runtime that drives the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Runtime {
+    Tokio,
+    Smol,
+    AsyncStd,
+}
+
+impl Runtime {
+    fn name(self) -> &'static str {
+        match self {
+            Runtime::Tokio => "tokio",
+            Runtime::Smol => "smol",
+            Runtime::AsyncStd => "async-std",
+        }
+    }
+
+    /// Runs `work` with a client on this runtime, and closes the client.
+    fn run<T>(self, config: Config, work: impl AsyncFnOnce(&Client) -> T) -> T {
+        let closing = Duration::from_secs(10);
+        match self {
+            Runtime::Tokio => {
+                let mut builder = tokio::runtime::Builder::new_multi_thread();
+                let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
+                runtime.block_on(async {
+                    let client = rocketmq_tokio::start(config).expect("inside of a runtime");
+                    let result = work(&client).await;
+                    client.close(closing).await;
+                    result
+                })
+            }
+            Runtime::Smol => smol::block_on(async {
+                let client = rocketmq_smol::start(config);
+                let result = work(&client).await;
+                client.close(closing).await;
+                result
+            }),
+            Runtime::AsyncStd => async_std::task::block_on(async {
+                let client = rocketmq_async_std::start(config);
+                let result = work(&client).await;
+                client.close(closing).await;
+                result
+            }),
+        }
+    }
+}
+
+/// What a case runs with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    runtime: Runtime,
+    encoding: Encoding,
+}
+
+impl Setting {
+    fn encoding_name(self) -> &'static str {
+        if self.encoding == Encoding::Json { "json" } else { "binary" }
+    }
+
+    fn config(self, context: &Context) -> ConfigBuilder {
+        Config::builder(&context.servers.name_server()).encoding(self.encoding)
+    }
+
+    /// Runs `work` with a producer, and compares what it was told with what is stored.
+    fn check(
+        self,
+        context: &Context,
+        config: ConfigBuilder,
+        topics: &[&str],
+        work: impl AsyncFnOnce(&Producer) -> Vec<Sent>,
+    ) -> Result<Comparison> {
+        let config = config.build().map_err(|error| error.to_string())?;
+        let sent = self.runtime.run(config, async |client| {
+            let producer = client.producer("interop").expect("a legal group");
+            work(&producer).await
+        });
+        Ok(compare(&sent, &context.reader.read(topics)?))
+    }
+}
+
+/// A message as the comparison wants to see it.
+fn sent(message: &Message, unique_key: String, outcome: Outcome) -> Sent {
+    let mut sent = Sent::new(message.topic(), message.body(), &unique_key, outcome);
+    sent.tags = message.tag().unwrap_or_default().to_owned();
+    sent.keys = message.keys().collect::<Vec<_>>().join(" ");
+    sent.flag = message.flag();
+    sent.properties =
+        message.properties().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    sent
+}
+
+/// What the client said about a message.
+fn told(message: &Message, result: Result<SendReceipt, SendError>) -> Sent {
+    match result {
+        Ok(receipt) => {
+            let outcome = match receipt.position {
+                None => Outcome::Stored,
+                Some(position) => {
+                    let broker = receipt.broker_name.to_string();
+                    let queue = position.queue_id as i32;
+                    let offset = position.queue_offset as i64;
+                    if receipt.status == SendStatus::SendOk {
+                        Outcome::Acknowledged { broker, queue, offset }
+                    } else {
+                        Outcome::Weak { broker, queue, offset }
+                    }
+                }
+            };
+            sent(message, receipt.unique_key.to_string(), outcome)
+        }
+        Err(error) => failed(message, &error),
+    }
+}
+
+fn failed(message: &Message, error: &SendError) -> Sent {
+    let outcome = match error.delivery() {
+        Delivery::NotSent => Outcome::NotSent,
+        Delivery::Refused => Outcome::Refused,
+        Delivery::Unknown => Outcome::Unknown,
+    };
+    // A message that is refused before it is prepared has no key; the comparison wants one each.
+    let key = error.unique_key().map(|key| key.to_string());
+    let key = key.unwrap_or_else(|| format!("none-{}", message.flag()));
+    sent(message, key, outcome)
+}
+
+fn expect(held: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+    if held { Ok(()) } else { Err(otherwise()) }
+}
