@@ -1,1 +1,43 @@
-//! To be written.
+//! The event loop of the RocketMQ client, with its handles and futures.
+//!
+//! Users depend on the crate for their runtime, `rocketmq-tokio`, `rocketmq-smol` or
+//! `rocketmq-async-std`, which re-exports everything from here. This crate does IO through the
+//! small traits of [`runtime`] alone, holds the one event loop, [`Driver`], and keeps no state
+//! outside of [`Client`]s.
+//!
+//! What is sent when, retried where and reported how is decided by the pure state machine
+//! [`rocketmq_core::Client`]. The loop moves bytes, time and commands into it and carries out what
+//! it asks for. [`Client`], [`Producer`] and the futures of sends talk to the loop through one
+//! short lock and carry no type parameter.
+#![forbid(unsafe_code)]
+
+mod client;
+mod connection;
+mod driver;
+mod events;
+#[cfg(feature = "futures-io")]
+mod futures_stream;
+mod identity;
+mod ledger;
+mod operation;
+mod producer;
+#[doc(hidden)]
+pub mod runtime;
+mod shared;
+mod signal;
+mod slot;
+#[cfg(feature = "tracing")]
+mod telemetry;
+
+pub use client::{Client, CloseReport, StartError, Stats};
+pub use driver::Driver;
+pub use events::{EVENTS_MAX, EventStream};
+pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
+pub use producer::{Producer, SendOptions};
+pub use rocketmq_core::wire::{Encoding, OffsetMessageId, ResponseCode, SendStatus, UniqueKey};
+pub use rocketmq_core::{
+    Address, AddressError, AddressMap, Attempt, AttemptFailure, Bound, CloseReason, Config,
+    ConfigBuilder, ConfigError, ConnectFailure, Delivery, Event, EventSet, GroupError, Host,
+    InvalidMessage, Message, MessageQueue, NameServerFailure, NotReady, OnewayReceipt, Periodic,
+    QueuePosition, SendError, SendErrorKind, SendReceipt, Stage,
+};

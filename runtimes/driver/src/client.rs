@@ -1,0 +1,204 @@
+//! The handle on one client, and what it tells about itself.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmq_core::wire::UniqueKey;
+use rocketmq_core::{Config, ConfigError, Delivery, GroupError, NotReady, SendError};
+
+use crate::driver::Driver;
+use crate::events::EventStream;
+use crate::identity::Identity;
+use crate::producer::Producer;
+use crate::runtime::Runtime;
+use crate::shared::Shared;
+use crate::slot::Slot;
+
+/// A client: its connections, its name servers and the routes that it knows. Producers are made
+/// from it and share all of that.
+///
+/// Clones are cheap and mean the same client. When the last handle has gone (clients, producers,
+/// event streams and futures of sends), accepted sends still finish within their time; then the
+/// client ends. [`Client::close`] tells how they ended.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+impl Client {
+    /// Starts a client as a task of `runtime`. Needs no reachable name server; see
+    /// [`Client::wait_ready`] for that.
+    ///
+    /// Users call `start` of the crate for their runtime.
+    pub fn start_with<R: Runtime>(config: Config, runtime: R) -> Client {
+        let (client, driver) = Client::new(config, runtime.clone());
+        runtime.spawn(driver);
+        client
+    }
+
+    /// A client and the future that drives it, for those who spawn it themselves. When that future
+    /// is dropped before it has ended, every open send fails with
+    /// [`SendErrorKind::DriverStopped`](rocketmq_core::SendErrorKind::DriverStopped), and so does
+    /// every later one.
+    pub fn new<R: Runtime>(mut config: Config, runtime: R) -> (Client, Driver<R>) {
+        let loader = runtime.seed() as u32;
+        let identity = Identity::new(runtime.host(), runtime.process_id(), loader);
+        if config.client_id.is_empty() {
+            config.client_id = identity.client_id(runtime.seed()).into();
+        }
+        let clock = Box::new(runtime.clone());
+        let shared = Arc::new(Shared::new(config, clock, identity));
+        let driver = Driver::new(runtime, Arc::clone(&shared));
+        (Client { handle: Arc::new(Handle { shared }) }, driver)
+    }
+
+    /// A producer of `group`. Clone it for further ones of the same group.
+    ///
+    /// # Errors
+    /// If the name is not legal, this client already has a producer of this group, or it is closed.
+    pub fn producer(&self, group: &str) -> Result<Producer, GroupError> {
+        Producer::new(Arc::clone(&self.handle), group)
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.handle.shared.config
+    }
+
+    /// Waits until a name server has answered, at most for `timeout`.
+    ///
+    /// # Errors
+    /// Tells what happened with each name server that was asked. The list is empty if the client
+    /// is closed or its driver has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
+        let shared = &self.handle.shared;
+        let slot = Arc::new(Slot::new());
+        shared.wait_ready(&slot, shared.clock.now() + timeout);
+        poll_fn(|cx| slot.poll(cx)).await
+    }
+
+    /// Waits until every send accepted so far has ended, well or not. Sends that wait for room are
+    /// not accepted yet.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn flush(&self) {
+        let slot = Arc::new(Slot::new());
+        self.handle.shared.flush(&slot);
+        poll_fn(|cx| slot.poll(cx)).await;
+    }
+
+    /// Closes the client: refuses new sends, lets the others end, at most for `timeout`, and tells
+    /// the brokers. Sends still open after that end with
+    /// [`SendErrorKind::Closed`](rocketmq_core::SendErrorKind::Closed).
+    ///
+    /// Closing twice is fine: the first call gets the report, later ones wait as well and get an
+    /// empty one. A later call with an earlier end shortens the wait.
+    ///
+    /// # Cancel safety
+    /// The client closes even if the future is dropped after its first poll; the report is lost.
+    pub async fn close(&self, timeout: Duration) -> CloseReport {
+        let shared = &self.handle.shared;
+        let slot = Arc::new(Slot::new());
+        shared.close(&slot, shared.clock.now() + timeout);
+        poll_fn(|cx| slot.poll(cx)).await
+    }
+
+    /// The client's events from now on.
+    pub fn events(&self) -> EventStream {
+        EventStream::new(Arc::clone(&self.handle))
+    }
+
+    /// Counters, as of the driver's latest turn.
+    pub fn stats(&self) -> Stats {
+        self.handle.shared.stats()
+    }
+
+    pub(crate) fn from_handle(handle: Arc<Handle>) -> Client {
+        Client { handle }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = &self.handle.shared;
+        let mut debug = f.debug_struct("Client");
+        debug.field("client_id", &shared.config.client_id).finish_non_exhaustive()
+    }
+}
+
+/// What became of the sends that were open when [`Client::close`] was called.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Sends acknowledged since, oneway ones handed to a socket included.
+    pub acknowledged: u64,
+    /// Sends that failed since.
+    pub failed: u64,
+    /// The unique key of each that failed, and whether a broker may have stored it.
+    pub failures: Vec<(UniqueKey, Delivery)>,
+    /// Failures of sends whose handle had been dropped, with their messages: nobody else will hear
+    /// of them.
+    pub unclaimed: Vec<SendError>,
+}
+
+/// Counters of one client since its start, and its present load.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sends that had room and were taken in.
+    pub accepted: u64,
+    /// Sends that a broker stored.
+    pub acknowledged: u64,
+    /// Of those, the ones stored with less durability than asked for.
+    pub weak: u64,
+    /// Oneway sends handed to a socket.
+    pub oneway: u64,
+    /// Sends that failed and that no broker stored.
+    pub refused: u64,
+    /// Sends that failed before any broker had them whole.
+    pub not_sent: u64,
+    /// Sends that failed and that a broker may have stored.
+    pub unknown: u64,
+    /// Attempts beyond the first of each send.
+    pub retries: u64,
+    /// Messages in flight.
+    pub in_flight: u32,
+    /// Bytes of bodies in flight.
+    pub in_flight_bytes: usize,
+    /// Sends that wait for room.
+    pub waiting: usize,
+    /// Connections, those being made included.
+    pub connections: usize,
+}
+
+/// Why a client or producer could not be started.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The settings cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The producer group cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// There is no runtime here to start on.
+    #[error("no runtime here; start inside of one, or pass its handle to start_on")]
+    NoRuntime,
+}
+
+/// Ends the client when the last of all handles goes.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.handles_gone();
+    }
+}

@@ -1,0 +1,643 @@
+//! The event loop: one task per client that moves bytes, time and commands into the machine and
+//! carries out what it asks for.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rocketmq_core::{
+    Bound, CancelOutcome, Client as Machine, ConnId, GroupId, Instant, NotReady, OpId, Output,
+    SendCommand, SendError, SendErrorKind,
+};
+
+use crate::client::CloseReport;
+use crate::connection::Connection;
+use crate::ledger::Ledger;
+use crate::runtime::{Runtime, Timer};
+use crate::shared::{Command, Exchange, ReadySlot, Request, Shared};
+use crate::signal::Source;
+use crate::slot::Slot;
+
+/// Turns in one poll, after which the executor gives the others theirs.
+const TURNS_MAX: usize = 8;
+
+/// Reads in one turn, over all connections.
+const READS_MAX: usize = 64;
+
+/// Writes in one turn, over all connections.
+const WRITES_MAX: usize = 64;
+
+/// Chunks in one write.
+const SLICES_MAX: usize = 64;
+
+/// Bytes submitted in one turn from which on waiting for more to write with them is pointless.
+const YIELD_BYTES_MAX: usize = 64 * 1024;
+
+/// Commands for which the queue keeps room when less is used.
+const COMMANDS_KEPT: usize = 1_024;
+
+/// Longest time for which the timer is set. Runtimes differ in what they do with far ones.
+const TIMER_MAX: Duration = Duration::from_secs(3_600);
+
+/// The name of the timer among the sources; connections count from 0.
+const TIMER: usize = usize::MAX;
+
+/// The future that drives one client: its connections, its timer and its sends. It ends after
+/// [`Client::close`](crate::Client::close), or when all handles have gone and their sends have
+/// ended.
+///
+/// When it is dropped before, or panics, every open send fails with
+/// [`SendErrorKind::DriverStopped`] and its true delivery, and everything else that waits is
+/// answered.
+#[must_use = "a client does nothing unless its driver runs"]
+pub struct Driver<R: Runtime> {
+    runtime: R,
+    shared: Arc<Shared>,
+    machine: Machine,
+    ledger: Ledger,
+    /// By slot of their names.
+    connections: Vec<Option<Connection<R>>>,
+    open_connections: usize,
+    /// Names of the registered groups, by the number that handles use.
+    groups: Vec<Option<GroupId>>,
+    /// Who waits for readiness, by the number given to the machine.
+    ready_slots: Vec<(u64, Arc<ReadySlot>)>,
+    next_ready: u64,
+    closing: Option<Closing>,
+    timer: R::Timer,
+    timer_source: Arc<Source>,
+    timer_waker: Waker,
+    /// When the timer fires.
+    armed: Instant,
+    /// Connections with bytes to write.
+    dirty: Vec<ConnId>,
+    /// Sources to go on with in the next turn, because the budget was used up.
+    backlog: Vec<usize>,
+    /// Bytes of bodies taken in since the last write.
+    fresh_bytes: usize,
+    /// The others had their turn since the last write.
+    yielded: bool,
+    /// The machine has closed.
+    closed: bool,
+    /// Everybody has been answered.
+    finished: bool,
+    // Kept for their memory only; empty between two uses.
+    batch: VecDeque<Command>,
+    ready: Vec<usize>,
+    expired: Vec<(Request, Bound)>,
+}
+
+struct Closing {
+    deadline: Instant,
+    slots: Vec<Arc<Slot<CloseReport>>>,
+    /// The machine knows.
+    begun: bool,
+}
+
+enum Turn {
+    /// There is more to do.
+    Again,
+    /// There is something to write; the executor's other tasks may add to it first.
+    Yield,
+    /// Nothing to do until a wake.
+    Sleep,
+    /// The client is closed.
+    End,
+}
+
+impl<R: Runtime> Driver<R> {
+    pub(crate) fn new(runtime: R, shared: Arc<Shared>) -> Driver<R> {
+        let now = runtime.now();
+        let machine = Machine::new(shared.config.clone(), runtime.seed(), now);
+        let timer_source = Source::new(TIMER, &shared.signal);
+        Driver {
+            timer: runtime.timer(),
+            timer_waker: Waker::from(Arc::clone(&timer_source)),
+            timer_source,
+            runtime,
+            shared,
+            machine,
+            ledger: Ledger::new(),
+            connections: Vec::new(),
+            open_connections: 0,
+            groups: Vec::new(),
+            ready_slots: Vec::new(),
+            next_ready: 0,
+            closing: None,
+            armed: Instant::FAR_FUTURE,
+            dirty: Vec::new(),
+            backlog: Vec::new(),
+            fresh_bytes: 0,
+            yielded: false,
+            closed: false,
+            finished: false,
+            batch: VecDeque::new(),
+            ready: Vec::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self) -> Turn {
+        let now = self.runtime.now();
+        let exchange = self.take_commands(now);
+        self.poll_ready(now);
+        if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.machine.handle_timeout(now);
+        }
+        self.go_on_closing(now, exchange.waiting);
+        self.carry_out(now);
+        while let Some(conn) = self.machine.poll_transmit() {
+            self.list(conn);
+        }
+        if self.worth_a_yield() {
+            self.yielded = true;
+            return Turn::Yield;
+        }
+        self.write(now);
+        self.carry_out(now);
+        if self.closed {
+            return Turn::End;
+        }
+        if !self.dirty.is_empty() || !self.backlog.is_empty() {
+            return Turn::Again;
+        }
+        self.arm(now, exchange.deadline)
+    }
+
+    // ---- Commands ---------------------------------------------------------------------------
+
+    fn take_commands(&mut self, now: Instant) -> Exchange {
+        self.shared.identity.check_process();
+        let stats = self.ledger.stats(self.open_connections);
+        let exchange = self.shared.exchange(
+            now,
+            &stats,
+            &mut self.batch,
+            &mut self.expired,
+            &mut self.ledger.wakers,
+        );
+        for (request, bound) in self.expired.drain(..) {
+            self.ledger.refuse(request, SendErrorKind::Backpressure(bound), now);
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        let taken = batch.len();
+        for command in batch.drain(..) {
+            self.execute(now, command);
+        }
+        if taken < batch.capacity() / 4 {
+            batch.shrink_to(COMMANDS_KEPT);
+        }
+        self.batch = batch;
+        if exchange.handles_gone && self.closing.is_none() {
+            // Every send has a deadline of its own.
+            let deadline = Instant::FAR_FUTURE;
+            self.closing = Some(Closing { deadline, slots: Vec::new(), begun: false });
+        }
+        exchange
+    }
+
+    fn execute(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Send { op, request } => self.send(now, op, request),
+            Command::Cancel { op } => {
+                if let CancelOutcome::Ended(error) = self.machine.cancel(now, op) {
+                    self.ledger.end(op, Err(error));
+                }
+            }
+            Command::Register { group, name } => {
+                let index = group as usize;
+                if self.groups.len() <= index {
+                    self.groups.resize(index + 1, None);
+                }
+                // The handle has made the same checks. If the machine is closing all the same,
+                // sends of the group are refused as closed.
+                if let Some(slot) = self.groups.get_mut(index) {
+                    *slot = self.machine.register(now, &name).ok();
+                }
+            }
+            Command::Unregister { group } => {
+                let group = self.groups.get_mut(group as usize).and_then(Option::take);
+                if let Some(group) = group {
+                    self.machine.unregister(now, group);
+                }
+            }
+            Command::WaitReady { slot, deadline } => {
+                self.next_ready += 1;
+                self.ready_slots.push((self.next_ready, slot));
+                self.machine.wait_ready(now, self.next_ready, deadline);
+            }
+            Command::Flush { slot } => self.ledger.flush(slot),
+            Command::Close { slot, deadline } => self.close(now, slot, deadline),
+        }
+    }
+
+    fn send(&mut self, now: Instant, op: OpId, request: Request) {
+        let bytes = request.bytes();
+        self.fresh_bytes += bytes;
+        let started = request.started;
+        self.ledger.enter(op, request.slot, bytes);
+        let group = self.groups.get(request.group as usize).copied().flatten();
+        let result = match group {
+            Some(group) => {
+                let command = SendCommand {
+                    group,
+                    mode: request.mode,
+                    queue: request.queue,
+                    retries_max: request.retries_max,
+                    started,
+                    deadline: request.deadline,
+                };
+                let sent = self.machine.send(now, op, request.message, command);
+                sent.map_err(|rejected| (rejected.kind, rejected.message))
+            }
+            None => Err((SendErrorKind::Closed, request.message)),
+        };
+        if let Err((kind, message)) = result {
+            let error = SendError::not_sent(kind, message.into_message());
+            self.ledger.end(op, Err(error.with_elapsed(now.saturating_since(started))));
+        }
+    }
+
+    fn close(&mut self, now: Instant, slot: Arc<Slot<CloseReport>>, deadline: Instant) {
+        self.ledger.begin_report();
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            deadline,
+            slots: Vec::new(),
+            begun: false,
+        });
+        closing.slots.push(slot);
+        if deadline < closing.deadline {
+            closing.deadline = deadline;
+            if closing.begun {
+                self.machine.shutdown(now, deadline);
+            }
+        }
+    }
+
+    /// Those who wait for room are let in while there is time; only then does the machine close,
+    /// because it takes nothing in afterwards.
+    fn go_on_closing(&mut self, now: Instant, waiting: usize) {
+        let Some(closing) = &mut self.closing else { return };
+        if closing.begun || (waiting > 0 && now < closing.deadline) {
+            return;
+        }
+        closing.begun = true;
+        let deadline = closing.deadline;
+        for request in self.shared.take_waiting() {
+            self.ledger.refuse(request, SendErrorKind::Closed, now);
+        }
+        self.machine.shutdown(now, deadline);
+    }
+
+    // ---- Sockets and timer ------------------------------------------------------------------
+
+    /// Polls what reported itself, and nothing else.
+    fn poll_ready(&mut self, now: Instant) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.shared.signal.take_ready(&mut ready);
+        ready.append(&mut self.backlog);
+        let mut reads_left = READS_MAX;
+        for name in ready.drain(..) {
+            match name {
+                TIMER => self.armed = Instant::FAR_FUTURE,
+                name if name % 2 == 0 => self.read(now, name / 2, &mut reads_left),
+                name => self.unblock(name / 2),
+            }
+        }
+        self.ready = ready;
+    }
+
+    fn read(&mut self, now: Instant, slot: usize, reads_left: &mut usize) {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
+        let id = connection.id;
+        if connection.is_dialing() {
+            match connection.poll_dial() {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => self.machine.handle_connected(now, id, Ok(())),
+                Poll::Ready(Err(failure)) => {
+                    self.remove(id);
+                    return self.machine.handle_connected(now, id, Err(failure));
+                }
+            }
+        }
+        let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
+        loop {
+            if *reads_left == 0 {
+                return self.backlog.push(2 * slot);
+            }
+            *reads_left -= 1;
+            match connection.poll_read() {
+                Poll::Pending => return connection.idle(),
+                Poll::Ready(Ok(())) => {
+                    self.machine.handle_received(now, id, &mut connection.received);
+                }
+                Poll::Ready(Err(reason)) => {
+                    self.remove(id);
+                    return self.machine.handle_closed(now, id, reason);
+                }
+            }
+        }
+    }
+
+    fn unblock(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            connection.blocked = false;
+            let id = connection.id;
+            self.list(id);
+        }
+    }
+
+    /// Puts a connection on the list of those with bytes to write.
+    fn list(&mut self, id: ConnId) {
+        let Some(connection) = self.connection(id) else { return };
+        if !connection.blocked && !connection.listed {
+            connection.listed = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Whether to let the executor's other tasks run before writing, so that what they send goes
+    /// out in the same system call. A lone send has nobody to wait for.
+    fn worth_a_yield(&mut self) -> bool {
+        let wait = !self.dirty.is_empty()
+            && !self.yielded
+            && self.machine.in_flight() > 1
+            && self.fresh_bytes < YIELD_BYTES_MAX;
+        if !wait {
+            self.yielded = false;
+            self.fresh_bytes = 0;
+        }
+        wait
+    }
+
+    fn write(&mut self, now: Instant) {
+        let mut writes_left = WRITES_MAX;
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // Framing for one connection may give another one something to write.
+        while let Some(id) = dirty.pop() {
+            if writes_left == 0 {
+                dirty.push(id);
+                break;
+            }
+            self.write_to(now, id, &mut writes_left);
+            while let Some(conn) = self.machine.poll_transmit() {
+                self.list(conn);
+            }
+            dirty.append(&mut self.dirty);
+        }
+        self.dirty = dirty;
+    }
+
+    fn write_to(&mut self, now: Instant, id: ConnId, writes_left: &mut usize) {
+        let Some(Some(connection)) = self.connections.get_mut(id.slot()) else { return };
+        if connection.id != id {
+            return;
+        }
+        connection.listed = false;
+        loop {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            for (slice, chunk) in slices.iter_mut().zip(self.machine.transmit_chunks(id)) {
+                *slice = IoSlice::new(chunk);
+                count += 1;
+            }
+            let slices = slices.get(..count).unwrap_or_default();
+            if slices.is_empty() {
+                return;
+            }
+            if *writes_left == 0 {
+                return self.list(id);
+            }
+            *writes_left -= 1;
+            match connection.poll_write(slices) {
+                Poll::Pending => {
+                    connection.blocked = true;
+                    return;
+                }
+                Poll::Ready(Ok(n)) => self.machine.handle_transmitted(now, id, n),
+                Poll::Ready(Err(reason)) => {
+                    self.remove(id);
+                    return self.machine.handle_closed(now, id, reason);
+                }
+            }
+        }
+    }
+
+    /// Sets the timer, but only if it would fire too late: most deadlines never come, and firing
+    /// early costs less than setting it for every send.
+    fn arm(&mut self, now: Instant, waiters: Instant) -> Turn {
+        let mut next = self.machine.poll_timeout().map_or(Instant::FAR_FUTURE, |(at, _)| at);
+        next = next.min(waiters);
+        if let Some(closing) = self.closing.as_ref().filter(|closing| !closing.begun) {
+            next = next.min(closing.deadline);
+        }
+        if next >= self.armed {
+            return Turn::Sleep;
+        }
+        if next <= now {
+            return Turn::Again;
+        }
+        self.armed = next.min(now + TIMER_MAX);
+        self.timer.reset(self.armed);
+        self.timer_source.rearm();
+        match self.timer.poll(&mut Context::from_waker(&self.timer_waker)) {
+            Poll::Pending => Turn::Sleep,
+            Poll::Ready(()) => {
+                self.armed = Instant::FAR_FUTURE;
+                Turn::Again
+            }
+        }
+    }
+
+    // ---- What the machine asks for ----------------------------------------------------------
+
+    /// Carries out the machine's outputs, gives back room and wakes callers.
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Connect { conn, address } => self.connect(now, conn, &address),
+                Output::Close { conn, .. } => {
+                    if let Some(connection) = self.remove(conn) {
+                        connection.close();
+                    }
+                }
+                Output::Complete { op, result } => self.ledger.end(op, result),
+                Output::Ready { waiter, result } => {
+                    let position = self.ready_slots.iter().position(|(w, _)| *w == waiter);
+                    if let Some(position) = position {
+                        let (_, slot) = self.ready_slots.swap_remove(position);
+                        self.ledger.wakers.extend(slot.end(result));
+                    }
+                }
+                Output::Closed => self.closed = true,
+                Output::Event(event) => {
+                    #[cfg(feature = "tracing")]
+                    crate::telemetry::event(&event);
+                    self.shared.hub.publish(event, &mut self.ledger.wakers);
+                }
+                _ => {}
+            }
+        }
+        if !self.ledger.ended.is_empty() {
+            self.release();
+        }
+        self.ledger.wake();
+    }
+
+    /// Gives back the room of what has ended.
+    fn release(&mut self) {
+        let stats = self.ledger.stats(self.open_connections);
+        self.shared.release(&stats, &mut self.ledger.ended, &mut self.ledger.wakers);
+    }
+
+    fn connect(&mut self, now: Instant, id: ConnId, address: &rocketmq_core::Address) {
+        let slot = id.slot();
+        if self.connections.len() <= slot {
+            self.connections.resize_with(slot + 1, || None);
+        }
+        let connection = Connection::dial(id, address, &self.runtime, &self.shared.signal);
+        if let Some(entry) = self.connections.get_mut(slot) {
+            debug_assert!(entry.is_none(), "slots are free before they are used again");
+            *entry = Some(connection);
+            self.open_connections += 1;
+        }
+        // The first poll starts the dial.
+        let mut reads_left = 1;
+        self.read(now, slot, &mut reads_left);
+    }
+
+    fn connection(&mut self, id: ConnId) -> Option<&mut Connection<R>> {
+        let connection = self.connections.get_mut(id.slot())?.as_mut();
+        connection.filter(|connection| connection.id == id)
+    }
+
+    fn remove(&mut self, id: ConnId) -> Option<Connection<R>> {
+        let entry = self.connections.get_mut(id.slot())?;
+        let connection = entry.take_if(|connection| connection.id == id);
+        self.open_connections -= usize::from(connection.is_some());
+        connection
+    }
+
+    /// Goes to sleep, unless there is something to do by now.
+    fn sleep(&self) -> bool {
+        self.shared.signal.sleep();
+        if !self.shared.signal.has_ready() && self.shared.may_sleep(self.armed) {
+            return true;
+        }
+        self.shared.signal.stay_awake();
+        false
+    }
+
+    // ---- The end ----------------------------------------------------------------------------
+
+    /// Answers everybody who still waits. After this nobody waits for the driver any more.
+    fn finish(&mut self) {
+        let now = self.runtime.now();
+        self.finished = true;
+        let kind = if self.closed { SendErrorKind::Closed } else { SendErrorKind::DriverStopped };
+        let (commands, waiting) = self.shared.stop();
+        self.fail_open(now);
+        for request in waiting {
+            self.ledger.refuse(request, kind.clone(), now);
+        }
+        for command in commands {
+            match command {
+                Command::Send { request, .. } => self.ledger.refuse(request, kind.clone(), now),
+                Command::WaitReady { slot, .. } => {
+                    self.ready_slots.push((0, slot));
+                }
+                Command::Flush { slot } => self.ledger.flush(slot),
+                Command::Close { slot, .. } => self.close_slot(slot),
+                Command::Cancel { .. } | Command::Register { .. } | Command::Unregister { .. } => {}
+            }
+        }
+        for (_, slot) in std::mem::take(&mut self.ready_slots) {
+            let result = Err(NotReady { name_servers: Vec::new() });
+            self.ledger.wakers.extend(slot.end(result));
+        }
+        for slot in self.closing.take().map(|closing| closing.slots).unwrap_or_default() {
+            self.close_slot(slot);
+        }
+        self.connections.clear();
+        self.release();
+        self.shared.hub.end(&mut self.ledger.wakers);
+        self.ledger.wake();
+    }
+
+    fn close_slot(&mut self, slot: Arc<Slot<CloseReport>>) {
+        let report = self.ledger.take_report();
+        self.ledger.wakers.extend(slot.end(report));
+    }
+
+    /// Ends every send that the machine has, with what it knows about each. After a panic the
+    /// machine may panic once more; what is left then is answered without it.
+    fn fail_open(&mut self, now: Instant) {
+        let machine = &mut self.machine;
+        let mut results = Vec::new();
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            machine.shutdown(now, now);
+            machine.handle_timeout(now);
+            while let Some(output) = machine.poll_output() {
+                if let Output::Complete { op, result } = output {
+                    results.push((op, result));
+                }
+            }
+        }));
+        drop(asked);
+        for (op, result) in results {
+            self.ledger.end(op, result.map_err(SendError::into_driver_stopped));
+        }
+        for op in self.ledger.open_ops() {
+            self.ledger.end(op, Err(SendError::lost()));
+        }
+    }
+}
+
+impl<R: Runtime> Future for Driver<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.finished {
+            return Poll::Ready(());
+        }
+        self.shared.signal.begin(cx.waker());
+        for _ in 0..TURNS_MAX {
+            match self.turn() {
+                Turn::Again => {}
+                Turn::Yield => break,
+                Turn::Sleep if self.sleep() => return Poll::Pending,
+                Turn::Sleep => {}
+                Turn::End => {
+                    self.finish();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime> Unpin for Driver<R> {}
+
+impl<R: Runtime> Drop for Driver<R> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.finish();
+        }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Driver<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("in_flight", &self.machine.in_flight())
+            .finish_non_exhaustive()
+    }
+}

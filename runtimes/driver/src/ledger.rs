@@ -1,0 +1,244 @@
+//! The driver's book of open sends: who waits for each, what is counted, who waits for all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use rocketmq_core::wire::SendStatus;
+use rocketmq_core::{Completion, Delivery, Instant, OpId, SendError, SendErrorKind};
+
+use crate::client::{CloseReport, Stats};
+use crate::shared::{Ended, Request, SendSlot};
+use crate::slot::Slot;
+
+/// Every send that the driver has taken in and that has not ended.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// By index of the operation.
+    open: Vec<Option<Open>>,
+    epochs: Epochs,
+    stats: Stats,
+    /// Sends whose room is to be given back.
+    pub(crate) ended: Vec<Ended>,
+    /// Callers to be woken once no lock is held, all together.
+    pub(crate) wakers: Vec<Waker>,
+    /// What happened since the close began.
+    report: Option<CloseReport>,
+}
+
+#[derive(Debug)]
+struct Open {
+    generation: u32,
+    slot: Arc<SendSlot>,
+    bytes: usize,
+    epoch: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Ledger {
+        Ledger {
+            open: Vec::new(),
+            epochs: Epochs::new(),
+            stats: Stats::default(),
+            ended: Vec::new(),
+            wakers: Vec::new(),
+            report: None,
+        }
+    }
+
+    /// Enters a send that is about to go to the machine.
+    pub(crate) fn enter(&mut self, op: OpId, slot: Arc<SendSlot>, bytes: usize) {
+        let index = op.index as usize;
+        if self.open.len() <= index {
+            self.open.resize_with(index + 1, || None);
+        }
+        if let Some(entry) = self.open.get_mut(index) {
+            debug_assert!(entry.is_none(), "names are not used twice");
+            let epoch = self.epochs.enter();
+            *entry = Some(Open { generation: op.generation, slot, bytes, epoch });
+            self.stats.accepted += 1;
+        }
+    }
+
+    /// Notes the end of a send and leaves the result for its caller.
+    pub(crate) fn end(&mut self, op: OpId, result: Result<Completion, SendError>) {
+        let entry = self.open.get_mut(op.index as usize);
+        let Some(open) = entry.and_then(|e| e.take_if(|e| e.generation == op.generation)) else {
+            return;
+        };
+        self.count(&result);
+        if let Some(report) = &mut self.report {
+            note(report, &result, &open.slot);
+        }
+        self.ended.push(Ended { op, bytes: open.bytes });
+        self.wakers.extend(open.slot.end(result));
+        self.epochs.leave(open.epoch, &mut self.wakers);
+    }
+
+    /// Ends a send that waited for room and gets none.
+    pub(crate) fn refuse(&mut self, request: Request, kind: SendErrorKind, now: Instant) {
+        self.stats.not_sent += 1;
+        if let Some(report) = &mut self.report {
+            report.failed += 1;
+            report.failures.push((request.message.unique_key(), Delivery::NotSent));
+        }
+        self.wakers.extend(request.refuse(kind, now));
+    }
+
+    /// Has `slot` ended when all sends entered so far have ended.
+    pub(crate) fn flush(&mut self, slot: Arc<Slot<()>>) {
+        self.epochs.wait(slot, &mut self.wakers);
+    }
+
+    /// From now on counts for the report of the close.
+    pub(crate) fn begin_report(&mut self) {
+        self.report.get_or_insert_default();
+    }
+
+    /// The report of the close; empty when taken before.
+    pub(crate) fn take_report(&mut self) -> CloseReport {
+        self.report.replace(CloseReport::default()).unwrap_or_default()
+    }
+
+    /// The counters, with the number of connections filled in.
+    pub(crate) fn stats(&self, connections: usize) -> Stats {
+        Stats { connections, ..self.stats }
+    }
+
+    /// Names of all sends that have not ended.
+    pub(crate) fn open_ops(&self) -> Vec<OpId> {
+        let name = |(index, open): (usize, &Option<Open>)| {
+            let generation = open.as_ref()?.generation;
+            Some(OpId { index: index as u32, generation })
+        };
+        self.open.iter().enumerate().filter_map(name).collect()
+    }
+
+    /// Wakes all callers. No lock may be held.
+    pub(crate) fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    fn count(&mut self, result: &Result<Completion, SendError>) {
+        let stats = &mut self.stats;
+        let failed = match result {
+            Ok(Completion::Stored(receipt)) => {
+                stats.acknowledged += 1;
+                stats.weak += u64::from(receipt.status != SendStatus::SendOk);
+                receipt.failed_attempts.len()
+            }
+            Ok(Completion::Sent(receipt)) => {
+                stats.oneway += 1;
+                receipt.failed_attempts.len()
+            }
+            Ok(_) => 0,
+            Err(error) => {
+                #[cfg(feature = "tracing")]
+                crate::telemetry::failure(error);
+                match error.delivery() {
+                    Delivery::NotSent => stats.not_sent += 1,
+                    Delivery::Refused => stats.refused += 1,
+                    Delivery::Unknown => stats.unknown += 1,
+                }
+                error.attempts().len().saturating_sub(1)
+            }
+        };
+        stats.retries += failed as u64;
+    }
+}
+
+fn note(report: &mut CloseReport, result: &Result<Completion, SendError>, slot: &Arc<SendSlot>) {
+    let Err(error) = result else {
+        report.acknowledged += 1;
+        return;
+    };
+    report.failed += 1;
+    report.failures.extend(error.unique_key().map(|key| (key, error.delivery())));
+    // A cancelled send was given up on purpose.
+    if Arc::strong_count(slot) == 1 && *error.kind() != SendErrorKind::Cancelled {
+        report.unclaimed.push(error.clone());
+    }
+}
+
+/// Sends between two flushes, counted together, so that a flush costs nothing per send.
+#[derive(Debug)]
+struct Epochs {
+    /// Number of the first in the list.
+    first: u64,
+    /// Never empty. Sends enter the last one.
+    list: VecDeque<Epoch>,
+}
+
+#[derive(Debug, Default)]
+struct Epoch {
+    open: usize,
+    /// Those who wait for this epoch and all before it.
+    slots: Vec<Arc<Slot<()>>>,
+}
+
+impl Epochs {
+    fn new() -> Epochs {
+        Epochs { first: 0, list: VecDeque::from([Epoch::default()]) }
+    }
+
+    fn enter(&mut self) -> u64 {
+        if let Some(last) = self.list.back_mut() {
+            last.open += 1;
+        }
+        self.first + self.list.len() as u64 - 1
+    }
+
+    fn leave(&mut self, epoch: u64, wakers: &mut Vec<Waker>) {
+        if let Some(epoch) = self.list.get_mut((epoch - self.first) as usize) {
+            epoch.open -= 1;
+        }
+        self.retire(wakers);
+    }
+
+    fn wait(&mut self, slot: Arc<Slot<()>>, wakers: &mut Vec<Waker>) {
+        if let Some(last) = self.list.back_mut() {
+            last.slots.push(slot);
+        }
+        self.list.push_back(Epoch::default());
+        self.retire(wakers);
+    }
+
+    /// Drops finished epochs from the front, all but the last.
+    fn retire(&mut self, wakers: &mut Vec<Waker>) {
+        while self.list.len() > 1 && self.list.front().is_some_and(|epoch| epoch.open == 0) {
+            if let Some(epoch) = self.list.pop_front() {
+                self.first += 1;
+                wakers.extend(epoch.slots.iter().filter_map(|slot| slot.end(())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_flush_waits_for_what_came_before_it_and_for_no_more() {
+        let mut epochs = Epochs::new();
+        let mut wakers = Vec::new();
+        let slot = || Arc::new(Slot::new());
+        let done = |slot: &Slot<()>| slot.poll(&Context::from_waker(Waker::noop())).is_ready();
+        let [none, one, both] = [slot(), slot(), slot()];
+        epochs.wait(Arc::clone(&none), &mut wakers);
+        assert!(done(&none));
+        let a = epochs.enter();
+        epochs.wait(Arc::clone(&one), &mut wakers);
+        let b = epochs.enter();
+        epochs.wait(Arc::clone(&both), &mut wakers);
+        let c = epochs.enter();
+        epochs.leave(b, &mut wakers);
+        assert!(!done(&one) && !done(&both));
+        epochs.leave(a, &mut wakers);
+        assert!(done(&one) && done(&both));
+        epochs.leave(c, &mut wakers);
+        assert_eq!(epochs.list.len(), 1);
+    }
+}

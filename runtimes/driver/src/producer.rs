@@ -1,0 +1,262 @@
+//! The handle that sends.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmq_core::{GroupError, Message, MessageQueue, Mode, NotReady, SendError};
+
+use crate::client::{Client, CloseReport, Handle};
+use crate::operation::{OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
+use crate::shared::Shared;
+
+/// Sends messages on behalf of one producer group. Clones are cheap and mean the same producer;
+/// all methods take `&self`, and any number of sends may be open at once.
+///
+/// # Time
+/// The time of a send runs from the call, not from the first poll of the future, and is spent
+/// while waiting for room as well: [`SendOptions::with_timeout`], or
+/// [`Config::send_timeout`](rocketmq_core::Config::send_timeout).
+///
+/// # Room
+/// What is in flight is bounded by number and bytes. When there is no room, sends wait for it in
+/// the order in which they came. One whose time is over by then ends with
+/// [`Backpressure`](rocketmq_core::SendErrorKind::Backpressure); it was not sent.
+#[derive(Clone)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    handle: Arc<Handle>,
+    group: u32,
+    name: Box<str>,
+}
+
+impl Producer {
+    pub(crate) fn new(handle: Arc<Handle>, group: &str) -> Result<Producer, GroupError> {
+        let number = handle.shared.register(group)?;
+        Ok(Producer { inner: Arc::new(Inner { handle, group: number, name: group.into() }) })
+    }
+
+    /// Sends a message and waits for a broker's acknowledgement.
+    ///
+    /// # Errors
+    /// The error tells what was tried, whether the message may have been stored, and gives the
+    /// message back.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the send, as far as that is possible. One that waits for room
+    /// leaves the queue, and one of which no byte has left is not sent. After that it goes on by
+    /// itself without a further attempt: the message may be stored, and nobody is told.
+    pub fn send(&self, message: impl Into<Message>) -> SendFuture {
+        self.send_with(message, SendOptions::new())
+    }
+
+    /// As [`Producer::send`], with options.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
+    pub fn send_with(&self, message: impl Into<Message>, options: SendOptions) -> SendFuture {
+        SendFuture::new(Operation::new(self, message.into(), options, Mode::Awaited))
+    }
+
+    /// As [`Producer::send`], to one queue and no other: retries go there, too.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
+    pub fn send_to(&self, queue: MessageQueue, message: impl Into<Message>) -> SendFuture {
+        self.send_with(message, SendOptions::new().with_queue(queue))
+    }
+
+    /// Waits for room alone, and gives a future for the acknowledgement: for many sends at once
+    /// from one task, in order of the calls.
+    ///
+    /// # Errors
+    /// If the message is not valid, or there was no room in time.
+    ///
+    /// # Cancel safety
+    /// Dropping this future cancels the send as in [`Producer::send`]. Dropping the
+    /// [`PendingSend`] that comes out of it does not.
+    pub fn submit(&self, message: impl Into<Message>) -> SubmitFuture {
+        self.submit_with(message, SendOptions::new())
+    }
+
+    /// As [`Producer::submit`], with options.
+    ///
+    /// # Errors
+    /// As [`Producer::submit`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::submit`].
+    pub fn submit_with(&self, message: impl Into<Message>, options: SendOptions) -> SubmitFuture {
+        let mut operation = Operation::new(self, message.into(), options, Mode::Awaited);
+        operation.announce();
+        SubmitFuture::new(operation)
+    }
+
+    /// As [`Producer::submit`], but never waits.
+    ///
+    /// # Errors
+    /// If there is no room at once, with the kind
+    /// [`Backpressure`](rocketmq_core::SendErrorKind::Backpressure); the message comes back with
+    /// the error. Others who wait for room are not overtaken.
+    pub fn try_submit(&self, message: impl Into<Message>) -> Result<PendingSend, SendError> {
+        self.try_submit_with(message, SendOptions::new())
+    }
+
+    /// As [`Producer::try_submit`], with options.
+    ///
+    /// # Errors
+    /// As [`Producer::try_submit`].
+    pub fn try_submit_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<PendingSend, SendError> {
+        Operation::new(self, message.into(), options, Mode::Awaited).submit_now()
+    }
+
+    /// Sends a message without asking the broker for an answer. The future is done when the socket
+    /// has taken all bytes, which does not mean that a broker has them.
+    ///
+    /// # Errors
+    /// If no byte could be handed to any broker's socket, or not all of them. The message comes
+    /// back with the error.
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
+    pub fn send_oneway(&self, message: impl Into<Message>) -> OnewayFuture {
+        self.send_oneway_with(message, SendOptions::new())
+    }
+
+    /// As [`Producer::send_oneway`], with options.
+    ///
+    /// # Errors
+    /// As [`Producer::send_oneway`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
+    pub fn send_oneway_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> OnewayFuture {
+        OnewayFuture::new(Operation::new(self, message.into(), options, Mode::Oneway))
+    }
+
+    /// As [`Client::flush`]: for all producers of the client.
+    ///
+    /// # Cancel safety
+    /// As [`Client::flush`].
+    pub async fn flush(&self) {
+        self.client().flush().await;
+    }
+
+    /// As [`Client::wait_ready`].
+    ///
+    /// # Errors
+    /// As [`Client::wait_ready`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::wait_ready`].
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
+        self.client().wait_ready(timeout).await
+    }
+
+    /// As [`Client::close`]: closes the client with all its producers.
+    ///
+    /// # Cancel safety
+    /// As [`Client::close`].
+    pub async fn close(&self, timeout: Duration) -> CloseReport {
+        self.client().close(timeout).await
+    }
+
+    /// The client that the producer belongs to.
+    pub fn client(&self) -> Client {
+        Client::from_handle(Arc::clone(&self.inner.handle))
+    }
+
+    /// The producer group.
+    pub fn group(&self) -> &str {
+        &self.inner.name
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.handle.shared
+    }
+
+    pub(crate) fn group_number(&self) -> u32 {
+        self.inner.group
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("group", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.handle.shared.unregister(self.group);
+    }
+}
+
+/// What one send does differently from the client's settings.
+///
+/// ```
+/// use std::time::Duration;
+/// use rocketmq_driver::{MessageQueue, SendOptions};
+///
+/// let options = SendOptions::new()
+///     .with_timeout(Duration::from_millis(500))
+///     .with_queue(MessageQueue::new("broker-a", 2));
+/// assert_eq!(options.retries_max, None);
+/// ```
+#[derive(Clone, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct SendOptions {
+    /// Time for the whole send, from the call; `None` for
+    /// [`Config::send_timeout`](rocketmq_core::Config::send_timeout).
+    pub timeout: Option<Duration>,
+    /// Attempts after the first; `None` for
+    /// [`Config::retries_max`](rocketmq_core::Config::retries_max).
+    pub retries_max: Option<u32>,
+    /// The queue to send to; `None` lets the client choose.
+    pub queue: Option<MessageQueue>,
+}
+
+impl SendOptions {
+    /// The client's settings.
+    pub fn new() -> SendOptions {
+        SendOptions::default()
+    }
+
+    /// Sets the time for the whole send, from the call. With [`Duration::MAX`] it has no limit.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> SendOptions {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the attempts after the first.
+    #[must_use]
+    pub fn with_retries_max(mut self, retries_max: u32) -> SendOptions {
+        self.retries_max = Some(retries_max);
+        self
+    }
+
+    /// Sets the queue.
+    #[must_use]
+    pub fn with_queue(mut self, queue: MessageQueue) -> SendOptions {
+        self.queue = Some(queue);
+        self
+    }
+}

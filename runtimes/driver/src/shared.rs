@@ -1,0 +1,651 @@
+//! What handles and driver share: one lock around room, waiters and submitted commands.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use rocketmq_core::{
+    Admission, Bound, Completion, Config, GroupError, Instant, MessageQueue, Mode, NotReady, OpId,
+    OpIds, PreparedMessage, SendError, SendErrorKind, check_group, limits,
+};
+
+use crate::client::{CloseReport, Stats};
+use crate::events::Hub;
+use crate::identity::Identity;
+use crate::runtime::Clock;
+use crate::signal::Signal;
+use crate::slot::Slot;
+
+/// Where the result of a send is left.
+pub(crate) type SendSlot = Slot<Result<Completion, SendError>>;
+
+/// Where the result of a wait for readiness is left.
+pub(crate) type ReadySlot = Slot<Result<(), NotReady>>;
+
+/// A send on its way from the handle to the machine.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) message: PreparedMessage,
+    /// The number given by [`Shared::register`].
+    pub(crate) group: u32,
+    pub(crate) mode: Mode,
+    pub(crate) queue: Option<MessageQueue>,
+    pub(crate) retries_max: Option<u32>,
+    pub(crate) started: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) slot: Arc<SendSlot>,
+    /// Whether the caller waits for room alone, and is to be woken when there is.
+    pub(crate) announce: bool,
+}
+
+impl Request {
+    /// Room that the send takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.message.message().body().len()
+    }
+
+    /// Ends a send that the machine never saw, at `now`. Gives the waker of the caller.
+    pub(crate) fn refuse(self, kind: SendErrorKind, now: Instant) -> Option<Waker> {
+        let elapsed = now.saturating_since(self.started);
+        let error = SendError::not_sent(kind, self.message.into_message()).with_elapsed(elapsed);
+        self.slot.end(Err(error))
+    }
+}
+
+/// What handles ask of the driver, in the order in which they asked.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all commands are sends; a box is one more")]
+pub(crate) enum Command {
+    /// The send holds its room and is named `op`.
+    Send {
+        op: OpId,
+        request: Request,
+    },
+    /// Nobody wants the send any more, unless it is too late.
+    Cancel {
+        op: OpId,
+    },
+    Register {
+        group: u32,
+        name: Box<str>,
+    },
+    Unregister {
+        group: u32,
+    },
+    WaitReady {
+        slot: Arc<ReadySlot>,
+        deadline: Instant,
+    },
+    Flush {
+        slot: Arc<Slot<()>>,
+    },
+    Close {
+        slot: Arc<Slot<CloseReport>>,
+        deadline: Instant,
+    },
+}
+
+/// Whether a submitted send has room.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Placement {
+    /// It has room and is on its way.
+    Accepted,
+    /// It waits for room under this number.
+    Waiting(u64),
+}
+
+/// A send that holds room no longer.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) op: OpId,
+    pub(crate) bytes: usize,
+}
+
+/// What the driver learns when it takes commands.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Exchange {
+    /// Sends that wait for room.
+    pub(crate) waiting: usize,
+    /// When the first of them runs out of time.
+    pub(crate) deadline: Instant,
+    /// Nobody can send any more.
+    pub(crate) handles_gone: bool,
+}
+
+/// State of one client that its handles, its futures and its driver share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) identity: Identity,
+    pub(crate) hub: Hub,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Closing or closed: no new sends.
+    closed: bool,
+    /// The driver has ended: nobody takes commands.
+    stopped: bool,
+    handles_gone: bool,
+    admission: Admission,
+    ids: OpIds,
+    commands: VecDeque<Command>,
+    /// Sends that wait for room, by number.
+    waiting: BTreeMap<u64, Request>,
+    next_number: u64,
+    /// When those who wait run out of time. Numbers that no longer wait are swept out.
+    deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// The driver wakes by itself until then.
+    armed: Instant,
+    /// Names of the registered producer groups, by number.
+    groups: Vec<Option<Box<str>>>,
+    stats: Stats,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, clock: Box<dyn Clock>, identity: Identity) -> Shared {
+        let admission = Admission::new(config.in_flight_messages_max, config.in_flight_bytes_max);
+        let state = State {
+            closed: false,
+            stopped: false,
+            handles_gone: false,
+            admission,
+            ids: OpIds::new(),
+            commands: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            next_number: 0,
+            deadlines: BinaryHeap::new(),
+            armed: Instant::FAR_FUTURE,
+            groups: Vec::new(),
+            stats: Stats::default(),
+        };
+        Shared {
+            config,
+            clock,
+            signal: Arc::default(),
+            identity,
+            hub: Hub::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    // ---- For handles ------------------------------------------------------------------------
+
+    /// Sends, or waits for room if there is none and `wait` is set.
+    ///
+    /// # Errors
+    /// If there is no room and `wait` is not set, or the client is closed or its driver has ended.
+    pub(crate) fn submit(&self, request: Request, wait: bool) -> Result<Placement, SendError> {
+        let (result, wake) = self.lock().submit(request, wait);
+        if wake {
+            self.signal.wake();
+        }
+        result.map_err(|(kind, request)| {
+            let elapsed = self.clock.now().saturating_since(request.started);
+            SendError::not_sent(kind, request.message.into_message()).with_elapsed(elapsed)
+        })
+    }
+
+    /// The caller of a send has gone, or cancels. `number` is what [`Placement::Waiting`] gave.
+    ///
+    /// A send that still waits for room ends here.
+    pub(crate) fn cancel(&self, slot: &SendSlot, number: Option<u64>) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        let waited = number.and_then(|number| state.leave(number));
+        if waited.is_some() {
+            // Others may have waited behind it.
+            state.admit(&mut wakers);
+        } else if let Some(op) = slot.op().filter(|_| !state.stopped) {
+            state.commands.push_back(Command::Cancel { op });
+        }
+        let wake = !state.commands.is_empty();
+        drop(state);
+        if wake {
+            self.signal.wake();
+        }
+        if let Some(request) = waited {
+            wakers.extend(request.refuse(SendErrorKind::Cancelled, self.clock.now()));
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Registers a producer group and gives it a number.
+    pub(crate) fn register(&self, name: &str) -> Result<u32, GroupError> {
+        check_group(name)?;
+        let mut state = self.lock();
+        if state.closed || state.stopped {
+            return Err(GroupError::Closed);
+        }
+        let group = state.name_group(name)?;
+        state.commands.push_back(Command::Register { group, name: name.into() });
+        drop(state);
+        self.signal.wake();
+        Ok(group)
+    }
+
+    /// Forgets a producer group: its last handle has gone.
+    pub(crate) fn unregister(&self, group: u32) {
+        let mut state = self.lock();
+        if let Some(name) = state.groups.get_mut(group as usize) {
+            *name = None;
+        }
+        if !state.stopped {
+            state.commands.push_back(Command::Unregister { group });
+            drop(state);
+            self.signal.wake();
+        }
+    }
+
+    /// The last handle has gone.
+    pub(crate) fn handles_gone(&self) {
+        self.lock().handles_gone = true;
+        self.signal.wake();
+    }
+
+    /// Has `slot` ended when a name server has answered, or at `deadline`.
+    pub(crate) fn wait_ready(&self, slot: &Arc<ReadySlot>, deadline: Instant) {
+        if !self.push(Command::WaitReady { slot: Arc::clone(slot), deadline }) {
+            let _ = slot.end(Err(NotReady { name_servers: Vec::new() }));
+        }
+    }
+
+    /// Has `slot` ended when everything accepted so far has ended.
+    pub(crate) fn flush(&self, slot: &Arc<Slot<()>>) {
+        if !self.push(Command::Flush { slot: Arc::clone(slot) }) {
+            let _ = slot.end(());
+        }
+    }
+
+    /// Refuses new sends, and has `slot` ended when the others have, at `deadline` at the latest.
+    pub(crate) fn close(&self, slot: &Arc<Slot<CloseReport>>, deadline: Instant) {
+        self.lock().closed = true;
+        if !self.push(Command::Close { slot: Arc::clone(slot), deadline }) {
+            let _ = slot.end(CloseReport::default());
+        }
+    }
+
+    /// Counters, as of the driver's latest turn.
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.lock();
+        let mut stats = state.stats;
+        stats.in_flight = state.admission.messages();
+        stats.in_flight_bytes = state.admission.bytes();
+        stats.waiting = state.waiting.len();
+        stats
+    }
+
+    /// `false` if there is no driver any more that could answer.
+    fn push(&self, command: Command) -> bool {
+        let mut state = self.lock();
+        if state.stopped {
+            return false;
+        }
+        state.commands.push_back(command);
+        drop(state);
+        self.signal.wake();
+        true
+    }
+
+    // ---- For the driver ---------------------------------------------------------------------
+
+    /// Moves those who wait and are out of time to `expired`, lets others in, and swaps the
+    /// commands with `batch`, which is empty. `wakers` are to be woken afterwards.
+    pub(crate) fn exchange(
+        &self,
+        now: Instant,
+        stats: &Stats,
+        batch: &mut VecDeque<Command>,
+        expired: &mut Vec<(Request, Bound)>,
+        wakers: &mut Vec<Waker>,
+    ) -> Exchange {
+        let mut state = self.lock();
+        state.stats = *stats;
+        state.expire(now, expired);
+        state.admit(wakers);
+        std::mem::swap(&mut state.commands, batch);
+        let deadline = state.next_deadline();
+        Exchange { waiting: state.waiting.len(), deadline, handles_gone: state.handles_gone }
+    }
+
+    /// Gives back the room of what has ended, and lets in who waits for it. `wakers` are to be
+    /// woken afterwards.
+    pub(crate) fn release(&self, stats: &Stats, ended: &mut Vec<Ended>, wakers: &mut Vec<Waker>) {
+        let mut state = self.lock();
+        state.stats = *stats;
+        for Ended { op, bytes } in ended.drain(..) {
+            state.admission.release(bytes);
+            state.ids.free(op);
+        }
+        state.admit(wakers);
+    }
+
+    /// The driver will wake by itself at `armed`. `false` if it must not sleep, because there is
+    /// something to do by now.
+    pub(crate) fn may_sleep(&self, armed: Instant) -> bool {
+        let mut state = self.lock();
+        state.armed = armed;
+        state.commands.is_empty() && state.next_deadline() >= armed
+    }
+
+    /// Takes all sends that wait for room, because there will be none for them.
+    pub(crate) fn take_waiting(&self) -> Vec<Request> {
+        self.lock().take_waiting()
+    }
+
+    /// The driver ends. Nobody waits from now on; what it had not taken in comes back.
+    pub(crate) fn stop(&self) -> (VecDeque<Command>, Vec<Request>) {
+        let mut state = self.lock();
+        state.stopped = true;
+        (std::mem::take(&mut state.commands), state.take_waiting())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Also whether the driver has to be woken.
+    fn submit(
+        &mut self,
+        request: Request,
+        wait: bool,
+    ) -> (Result<Placement, (SendErrorKind, Request)>, bool) {
+        if self.closed || self.stopped {
+            let kind =
+                if self.closed { SendErrorKind::Closed } else { SendErrorKind::DriverStopped };
+            return (Err((kind, request)), false);
+        }
+        let bytes = request.bytes();
+        if self.admission.try_acquire(bytes) {
+            self.accept(request);
+            return (Ok(Placement::Accepted), true);
+        }
+        if !wait {
+            let kind = SendErrorKind::Backpressure(self.admission.blocking_bound());
+            return (Err((kind, request)), false);
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        let deadline = request.deadline;
+        self.admission.enqueue(number, bytes);
+        self.deadlines.push(Reverse((deadline, number)));
+        self.waiting.insert(number, request);
+        (Ok(Placement::Waiting(number)), deadline < self.armed)
+    }
+
+    /// Names a send that has its room and hands it to the driver.
+    fn accept(&mut self, request: Request) -> Option<Waker> {
+        let op = self.ids.allocate();
+        let waker = request.slot.accept(op, request.announce);
+        self.commands.push_back(Command::Send { op, request });
+        waker
+    }
+
+    /// Lets in who waits, as far as there is room. To be called whenever room was given back or
+    /// somebody left the queue.
+    fn admit(&mut self, wakers: &mut Vec<Waker>) {
+        while let Some(number) = self.admission.poll_admitted() {
+            if let Some(request) = self.waiting.remove(&number) {
+                wakers.extend(self.accept(request));
+            }
+        }
+    }
+
+    /// Takes a send that waits for room out of the queue.
+    fn leave(&mut self, number: u64) -> Option<Request> {
+        let request = self.waiting.remove(&number)?;
+        self.admission.remove(number);
+        Some(request)
+    }
+
+    fn expire(&mut self, now: Instant, expired: &mut Vec<(Request, Bound)>) {
+        while self.deadlines.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            if let Some(Reverse((_, number))) = self.deadlines.pop() {
+                let bound = self.admission.blocking_bound();
+                expired.extend(self.leave(number).map(|request| (request, bound)));
+            }
+        }
+    }
+
+    /// When the next of those who wait runs out of time. Sweeps out those who wait no longer.
+    fn next_deadline(&mut self) -> Instant {
+        if self.deadlines.len() > 2 * self.waiting.len() + SWEEP_SLACK {
+            let waiting = &self.waiting;
+            self.deadlines.retain(|Reverse((_, number))| waiting.contains_key(number));
+        }
+        while let Some(Reverse((at, number))) = self.deadlines.peek() {
+            if self.waiting.contains_key(number) {
+                return *at;
+            }
+            self.deadlines.pop();
+        }
+        Instant::FAR_FUTURE
+    }
+
+    fn take_waiting(&mut self) -> Vec<Request> {
+        let waiting = std::mem::take(&mut self.waiting);
+        for number in waiting.keys() {
+            self.admission.remove(*number);
+        }
+        waiting.into_values().collect()
+    }
+
+    fn name_group(&mut self, name: &str) -> Result<u32, GroupError> {
+        if self.groups.iter().flatten().any(|known| **known == *name) {
+            return Err(GroupError::Duplicate(name.into()));
+        }
+        let free = self.groups.iter().position(Option::is_none);
+        if free.is_none() && self.groups.len() >= limits::GROUPS_MAX {
+            return Err(GroupError::TooMany);
+        }
+        let group = free.unwrap_or(self.groups.len());
+        if group == self.groups.len() {
+            self.groups.push(None);
+        }
+        if let Some(slot) = self.groups.get_mut(group) {
+            *slot = Some(name.into());
+        }
+        Ok(group as u32)
+    }
+}
+
+/// Deadlines of those who wait no longer are swept out when they outnumber the others by this many.
+const SWEEP_SLACK: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::task::{Context, Poll};
+
+    use rocketmq_core::{ClockReading, Delivery, Message, WallTime};
+
+    use super::*;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            Instant::ZERO
+        }
+
+        fn wall(&self) -> WallTime {
+            WallTime::from_millis(0)
+        }
+
+        fn seed(&self) -> u64 {
+            1
+        }
+
+        fn process_id(&self) -> u32 {
+            1
+        }
+    }
+
+    const DEADLINE: Instant = Instant::from_nanos(100);
+
+    /// Room for one message.
+    fn shared() -> Shared {
+        let config = Config::builder("127.0.0.1:9876").in_flight_messages_max(1).build().unwrap();
+        let identity = Identity::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1, 1);
+        Shared::new(config, Box::new(Stopped), identity)
+    }
+
+    fn request(shared: &Shared) -> Request {
+        let clock = ClockReading::default();
+        let key = shared.identity.next_key(clock.wall, &Stopped);
+        let message = Message::new("topic", "body");
+        Request {
+            message: PreparedMessage::new(message, key, clock, &shared.config).unwrap(),
+            group: 0,
+            mode: Mode::Awaited,
+            queue: None,
+            retries_max: None,
+            started: Instant::ZERO,
+            deadline: DEADLINE,
+            slot: Arc::new(Slot::new()),
+            announce: false,
+        }
+    }
+
+    fn ended(slot: &SendSlot) -> Option<SendErrorKind> {
+        match slot.poll(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => {
+                assert_eq!(error.delivery(), Delivery::NotSent);
+                assert!(error.message().is_some());
+                Some(error.kind().clone())
+            }
+            Poll::Ready(Ok(_)) | Poll::Pending => None,
+        }
+    }
+
+    /// What may happen while one send holds the only room and two wait behind it.
+    #[derive(Copy, Clone, PartialEq, Debug)]
+    enum Step {
+        /// The one that holds room ends.
+        Release,
+        /// The caller of the first that waits goes.
+        Cancel,
+        /// Time runs out for those who still wait.
+        Expire,
+        /// The driver takes commands.
+        Exchange,
+        /// The driver ends.
+        Stop,
+    }
+
+    fn orders(left: &[Step]) -> Vec<Vec<Step>> {
+        if left.is_empty() {
+            return vec![Vec::new()];
+        }
+        let mut all = Vec::new();
+        for (index, step) in left.iter().enumerate() {
+            let mut rest = left.to_vec();
+            rest.remove(index);
+            all.extend(orders(&rest).into_iter().map(|order| [&[*step], &*order].concat()));
+        }
+        all
+    }
+
+    /// Plays one order and returns how often each of the three ended or reached the driver.
+    fn play(order: &[Step]) -> [u32; 3] {
+        let shared = shared();
+        let requests = [request(&shared), request(&shared), request(&shared)];
+        let slots = requests.each_ref().map(|request| Arc::clone(&request.slot));
+        let placements = requests.map(|request| shared.submit(request, true).unwrap());
+        assert_eq!(placements[0], Placement::Accepted);
+        assert_eq!(placements[2], Placement::Waiting(1));
+        assert!(shared.submit(request(&shared), false).is_err(), "no room, or others are first");
+
+        let (mut reached, mut held, mut stopped) = ([0; 3], Vec::new(), false);
+        let (mut expired, mut wakers) = (Vec::new(), Vec::new());
+        let mut take = |commands: VecDeque<Command>, held: &mut Vec<Ended>, lost: bool| {
+            for command in commands {
+                if let Command::Send { op, request } = command {
+                    let index = slots.iter().position(|slot| Arc::ptr_eq(slot, &request.slot));
+                    reached[index.unwrap()] += 1;
+                    held.push(Ended { op, bytes: request.bytes() });
+                    if lost {
+                        request.refuse(SendErrorKind::DriverStopped, DEADLINE);
+                    }
+                }
+            }
+        };
+        for step in order.iter().chain(&[Step::Exchange]) {
+            match step {
+                Step::Release => shared.release(&Stats::default(), &mut held, &mut wakers),
+                Step::Cancel => shared.cancel(&slots[1], Some(0)),
+                Step::Expire | Step::Exchange => {
+                    let now = if *step == Step::Expire { DEADLINE } else { Instant::ZERO };
+                    let mut batch = VecDeque::new();
+                    let stats = Stats::default();
+                    shared.exchange(now, &stats, &mut batch, &mut expired, &mut wakers);
+                    for (request, bound) in expired.drain(..) {
+                        request.refuse(SendErrorKind::Backpressure(bound), now);
+                    }
+                    take(batch, &mut held, false);
+                }
+                Step::Stop => {
+                    let (commands, waiting) = shared.stop();
+                    stopped = true;
+                    take(commands, &mut held, true);
+                    for request in waiting {
+                        request.refuse(SendErrorKind::DriverStopped, DEADLINE);
+                    }
+                }
+            }
+        }
+        let stats = shared.stats();
+        assert_eq!(stats.in_flight as usize, held.len(), "{order:?}");
+        assert!(!stopped || stats.waiting == 0, "{order:?}");
+        let mut ends = [0; 3];
+        for index in 0..3 {
+            ends[index] = reached[index].max(u32::from(ended(&slots[index]).is_some()));
+            assert!(reached[index] <= 1, "{order:?}");
+        }
+        ends
+    }
+
+    #[test]
+    fn in_every_order_each_send_is_taken_in_or_ends_with_its_message() {
+        use Step::{Cancel, Exchange, Expire, Release, Stop};
+        for order in orders(&[Release, Release, Cancel, Exchange, Expire, Stop]) {
+            assert_eq!(play(&order), [1, 1, 1], "{order:?}");
+        }
+        for order in orders(&[Release, Release, Exchange, Exchange, Cancel]) {
+            let ends = play(&order);
+            assert_eq!(&ends[..2], [1, 1], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn the_driver_is_told_of_deadlines_and_sleeps_only_when_nothing_is_to_be_done() {
+        let shared = shared();
+        assert!(shared.may_sleep(Instant::FAR_FUTURE));
+        shared.submit(request(&shared), true).unwrap();
+        assert!(!shared.may_sleep(Instant::FAR_FUTURE));
+        let (mut batch, mut expired, mut wakers) = (VecDeque::new(), Vec::new(), Vec::new());
+        let stats = Stats::default();
+        let now = Instant::ZERO;
+        shared.exchange(now, &stats, &mut batch, &mut expired, &mut wakers);
+        shared.submit(request(&shared), true).unwrap();
+        assert!(!shared.may_sleep(Instant::FAR_FUTURE), "it would sleep through a deadline");
+        assert!(shared.may_sleep(DEADLINE));
+    }
+
+    #[test]
+    fn groups_are_unique_until_they_are_forgotten() {
+        let shared = shared();
+        assert_eq!(shared.register("a"), Ok(0));
+        assert_eq!(shared.register("a"), Err(GroupError::Duplicate("a".into())));
+        assert_eq!(shared.register("b"), Ok(1));
+        shared.unregister(0);
+        assert_eq!(shared.register("c"), Ok(0));
+        assert!(matches!(shared.register("no good"), Err(GroupError::Illegal(_))));
+        shared.stop();
+        assert_eq!(shared.register("d"), Err(GroupError::Closed));
+    }
+}
