@@ -199,7 +199,6 @@ impl Client {
             session.queue.push_front(Queued::Send { op: id, number });
             return;
         };
-        let group = self.groups.get(op.command.group.0 as usize).and_then(Option::as_ref);
         let message = &op.message.message;
         let head = RequestHead {
             encoding: self.config.encoding,
@@ -208,7 +207,7 @@ impl Client {
             oneway,
         };
         let header = SendHeader {
-            producer_group: group.map_or("", |group| group),
+            producer_group: &op.group,
             topic: message.topic(),
             default_topic: &self.config.create_topic_key,
             default_topic_queue_nums: self.config.default_topic_queue_nums as i32,

@@ -275,7 +275,8 @@ impl Client {
     /// Takes in a message to send. Its end is reported as [`Output::Complete`].
     ///
     /// # Errors
-    /// Gives the message back if the client is closing, the operation's name is in use or beyond
+    /// Gives the message back if the client is closing, the group is not registered, the
+    /// operation's name is in use or beyond
     /// [`Config::operations_max`], or too many topics are known.
     // The message goes back unboxed: a refusal must not allocate.
     #[allow(clippy::result_large_err)]
@@ -294,12 +295,16 @@ impl Client {
         if op.index >= self.config.operations_max() || self.ops.contains_slot(op) {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Messages), message);
         }
+        let group = self.groups.get(command.group.0 as usize).and_then(Option::as_ref);
+        let Some(group) = group.map(Arc::clone) else {
+            return reject(SendErrorKind::Closed, message);
+        };
         let Some(topic) = self.topic(message.message.topic()) else {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
         };
         let retries = command.retries_max.unwrap_or(self.config.retries_max);
         let attempts_max = retries.min(limits::RETRIES_MAX) + 1;
-        self.ops.insert(op, Op::new(message, command, topic, attempts_max));
+        self.ops.insert(op, Op::new(message, command, group, topic, attempts_max));
         self.route_and_attempt(op);
         Ok(())
     }

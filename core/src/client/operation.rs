@@ -86,6 +86,8 @@ pub(super) struct Outstanding {
 pub(super) struct Op {
     pub(super) message: PreparedMessage,
     pub(super) command: SendCommand,
+    /// The group's name: it may be unregistered while the send is open.
+    pub(super) group: Arc<str>,
     pub(super) topic: Key,
     pub(super) attempts_max: u32,
     pub(super) state: OpState,
@@ -105,12 +107,19 @@ pub(super) struct Op {
 }
 
 impl Op {
-    pub(super) fn new(message: PreparedMessage, command: SendCommand, topic: Key, max: u32) -> Op {
+    pub(super) fn new(
+        message: PreparedMessage,
+        command: SendCommand,
+        group: Arc<str>,
+        topic: Key,
+        attempts_max: u32,
+    ) -> Op {
         Op {
             message,
             command,
+            group,
             topic,
-            attempts_max: max,
+            attempts_max,
             state: OpState::Routing,
             current: None,
             number: 0,
