@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rocketmq_core::{
-    Bound, CancelOutcome, Client as Machine, ConnId, GroupId, Instant, NotReady, OpId, Output,
-    SendCommand, SendError, SendErrorKind,
+    Bound, CancelOutcome, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, OpId,
+    Output, SendCommand, SendError, SendErrorKind,
 };
 
 use crate::client::CloseReport;
@@ -421,11 +421,18 @@ impl<R: Runtime> Driver<R> {
                     return;
                 }
                 Poll::Ready(Ok(n)) => self.machine.handle_transmitted(now, id, n),
-                Poll::Ready(Err(reason)) => {
-                    self.remove(id);
-                    return self.machine.handle_closed(now, id, reason);
-                }
+                Poll::Ready(Err(reason)) => return self.break_off(now, id, reason),
             }
+        }
+    }
+
+    /// A write failed. Answers that came before the peer went away are read first: what they
+    /// acknowledge is stored, and not unknown.
+    fn break_off(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
+        let mut reads_left = READS_MAX;
+        self.read(now, id.slot(), &mut reads_left);
+        if self.remove(id).is_some() {
+            self.machine.handle_closed(now, id, reason);
         }
     }
 
