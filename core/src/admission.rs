@@ -1,13 +1,8 @@
 //! Room for what is in flight: bounds by number and by bytes, and a fair queue in front of them.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::time::Duration;
 
-use bytes::Bytes;
-
-use crate::error::{Bound, Delivery, SendError, SendErrorKind};
-use crate::message::Message;
+use crate::error::Bound;
 
 /// Bounds what is in flight by number of messages and by bytes of bodies, and keeps those who wait
 /// for room in the order in which they came.
@@ -162,35 +157,10 @@ impl Admission {
     }
 }
 
-/// For a driver that ends before its client: whoever holds the room answers for what is in it.
-impl SendError {
-    /// The same failure with the kind [`SendErrorKind::DriverStopped`].
-    #[doc(hidden)]
-    #[must_use]
-    pub fn into_driver_stopped(self) -> SendError {
-        let (delivery, attempts) = (self.delivery(), self.attempts().to_vec());
-        let (key, elapsed) = (self.unique_key(), self.elapsed());
-        let name_servers = self.name_servers().to_vec();
-        let kind = SendErrorKind::DriverStopped;
-        match self.into_message() {
-            Some(message) => SendError::new(kind, delivery, attempts, key, message, elapsed)
-                .with_name_servers(name_servers),
-            None => SendError::lost(),
-        }
-    }
-
-    /// A failure of which nothing is known, because the machine itself has failed: the message may
-    /// have been stored, and is lost to the caller.
-    #[doc(hidden)]
-    pub fn lost() -> SendError {
-        let message = Message::new("", Bytes::new());
-        let kind = SendErrorKind::DriverStopped;
-        SendError::new(kind, Delivery::Unknown, Vec::new(), None, message, Duration::ZERO)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -58,6 +58,29 @@ impl SendError {
         self
     }
 
+    /// Sets what went wrong, for a driver that knows better than the core why it was given up.
+    #[must_use]
+    pub fn with_kind(mut self, kind: SendErrorKind) -> SendError {
+        self.0.kind = kind;
+        self
+    }
+
+    /// A failure of which nothing is known, because the machine itself has failed: the message may
+    /// have been stored, and is lost to the caller.
+    #[doc(hidden)]
+    pub fn lost() -> SendError {
+        SendError(Box::new(Failure {
+            kind: SendErrorKind::DriverStopped,
+            delivery: Delivery::Unknown,
+            attempts: Vec::new(),
+            name_servers: Vec::new(),
+            topic: "".into(),
+            unique_key: None,
+            message: None,
+            elapsed: Duration::ZERO,
+        }))
+    }
+
     pub(crate) fn with_name_servers(mut self, failures: Vec<NameServerFailure>) -> SendError {
         self.0.name_servers = failures;
         self

@@ -598,7 +598,8 @@ impl<R: Runtime> Driver<R> {
         }));
         drop(asked);
         for (op, result) in results {
-            self.ledger.end(op, result.map_err(SendError::into_driver_stopped));
+            self.ledger
+                .end(op, result.map_err(|error| error.with_kind(SendErrorKind::DriverStopped)));
         }
         for op in self.ledger.open_ops() {
             self.ledger.end(op, Err(SendError::lost()));
