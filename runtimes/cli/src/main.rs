@@ -1,2 +1,32 @@
-//! To be written.
-fn main() {}
+//! `rmq`: sends messages to Apache RocketMQ from the command line, and shows in a demo what the
+//! client does when a broker dies.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod console;
+mod demo;
+mod interrupt;
+mod report;
+mod runtime;
+mod send;
+mod text;
+
+use args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Send(arguments) => send::run(*arguments),
+    }
+}
+
+/// Everything asked for was done.
+const DONE: u8 = 0;
+/// Some of it was not.
+const INCOMPLETE: u8 = 1;
+/// The command line cannot work; clap's own status.
+const USAGE: u8 = 2;

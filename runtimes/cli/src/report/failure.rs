@@ -1,0 +1,121 @@
+//! One line about a send that was not acknowledged: what was tried, what that proves, what to do.
+
+use rocketmq_tokio::{Delivery, ResponseCode, SendError, SendErrorKind};
+
+use crate::text::{bounded, harmless, short_millis};
+
+/// The line. Nothing in it moves the cursor, whatever a peer has said.
+pub(crate) fn line(error: &SendError) -> String {
+    let kind = error.kind().to_string();
+    let mut out = format!(
+        "send to topic \"{}\" failed after {}: {}",
+        error.topic(),
+        short_millis(error.elapsed()),
+        bounded(&kind)
+    );
+    for server in error.name_servers() {
+        let failure = server.failure.to_string();
+        out.push_str(&format!("; name server {}: {}", server.address, bounded(&failure)));
+    }
+    for (number, attempt) in error.attempts().iter().enumerate() {
+        let failure = attempt.failure.to_string();
+        out.push_str(&format!(
+            "; attempt {}: broker \"{}\" at {} queue {}, {} after {}: {}",
+            number + 1,
+            bounded(&attempt.broker_name),
+            bounded(&attempt.address),
+            attempt.queue_id,
+            attempt.stage,
+            short_millis(attempt.elapsed),
+            bounded(&failure)
+        ));
+    }
+    out.push_str(&format!("; {}.", error.delivery()));
+    if let Some(advice) = advice(error) {
+        out.push_str(" To do: ");
+        out.push_str(advice);
+        out.push('.');
+    }
+    harmless(&out)
+}
+
+fn advice(error: &SendError) -> Option<&'static str> {
+    let advice = match error.kind() {
+        SendErrorKind::NameServerUnreachable => {
+            "check --name-server (name servers usually listen on port 9876) and that one runs there"
+        }
+        SendErrorKind::TopicNotFound => {
+            "check --topic for a typing error, create the topic (mqadmin updateTopic), or set \
+             autoCreateTopicEnable on the brokers"
+        }
+        SendErrorKind::NoWritableQueue => {
+            "check that a broker of the topic runs and may be written"
+        }
+        SendErrorKind::NoSuchQueue(_) => {
+            "leave --queue out, or name a broker of the topic (its name, not its address)"
+        }
+        SendErrorKind::PermissionDenied { .. } => "check the permissions on that broker",
+        SendErrorKind::Transport => {
+            "check that the broker runs and that its address is reachable from here; if it is \
+             not (containers, NAT), give the reachable one with --map ANNOUNCED=REACHABLE"
+        }
+        SendErrorKind::Timeout => {
+            "see the attempts for where the time went; raise --timeout if that was to be expected"
+        }
+        SendErrorKind::Backpressure(_) => "lower --in-flight or raise --timeout",
+        SendErrorKind::Broker { code, .. } => return broker_advice(*code, error.delivery()),
+        _ => return unknown_advice(error.delivery()),
+    };
+    Some(advice)
+}
+
+fn broker_advice(code: ResponseCode, delivery: Delivery) -> Option<&'static str> {
+    match code {
+        ResponseCode::SYSTEM_BUSY | ResponseCode::FLOW_CONTROL => {
+            Some("the brokers are busy; send more slowly with --rate or a lower --in-flight")
+        }
+        ResponseCode::TOPIC_NOT_EXIST => {
+            Some("create the topic on that broker (mqadmin updateTopic)")
+        }
+        ResponseCode::NO_PERMISSION => Some("check the permissions of the topic and the broker"),
+        _ => unknown_advice(delivery),
+    }
+}
+
+fn unknown_advice(delivery: Delivery) -> Option<&'static str> {
+    let unknown = delivery == Delivery::Unknown;
+    unknown.then_some(
+        "look for its key on the broker before sending it again, or accept a second copy",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rocketmq_tokio::Message;
+
+    #[test]
+    fn a_line_says_what_happened_and_what_to_do_without_control_characters() {
+        let remark = format!("\u{1b}]0;owned\u{7}\n{}", "x".repeat(10_000));
+        let kind = SendErrorKind::Broker { code: ResponseCode(2), remark: remark.into() };
+        let line = line(&SendError::not_sent(kind, Message::new("T", "x")));
+        assert!(!line.contains(char::is_control), "{line}");
+        assert!(line.len() < 5_000, "{}", line.len());
+        assert!(line.starts_with("send to topic \"T\" failed after 0.00 ms: the broker answered"));
+        assert!(line.ends_with("lower --in-flight."), "{line}");
+    }
+
+    #[test]
+    fn every_kind_with_a_remedy_names_an_option_or_a_place() {
+        for (kind, words) in [
+            (SendErrorKind::NameServerUnreachable, "--name-server"),
+            (SendErrorKind::TopicNotFound, "--topic"),
+            (SendErrorKind::NoSuchQueue("b".into()), "--queue"),
+            (SendErrorKind::Transport, "--map"),
+            (SendErrorKind::Timeout, "--timeout"),
+        ] {
+            let line = line(&SendError::not_sent(kind, Message::new("T", "x")));
+            assert!(line.contains(words), "{line}");
+        }
+    }
+}

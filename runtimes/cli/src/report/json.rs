@@ -1,0 +1,245 @@
+//! One line of JSON for each send. Every key is always there.
+
+use std::time::Duration;
+
+use rocketmq_tokio::{
+    Attempt, AttemptFailure, OnewayReceipt, SendError, SendErrorKind, SendReceipt, SendStatus,
+    Stage,
+};
+use serde::Serialize;
+
+use super::Ended;
+use crate::text::{bounded, millis};
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    outcome: &'static str,
+    status: Option<&'static str>,
+    topic: &'a str,
+    broker: Option<&'a str>,
+    queue: Option<u32>,
+    offset: Option<u64>,
+    unique_key: Option<String>,
+    offset_message_id: Option<String>,
+    kind: Option<&'static str>,
+    code: Option<i32>,
+    elapsed_ms: f64,
+    attempts: Vec<AttemptLine<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptLine<'a> {
+    broker: &'a str,
+    address: Option<&'a str>,
+    queue: Option<u32>,
+    stage: &'static str,
+    elapsed_ms: Option<f64>,
+    code: Option<i32>,
+    /// The peer's words, or the client's own about what happened instead of an answer.
+    remark: Option<String>,
+}
+
+/// The line, without its end.
+pub(crate) fn line(ended: &Ended) -> String {
+    let outcome = ended.outcome().name();
+    let line = match ended {
+        Ended::Stored(receipt) => stored(outcome, receipt),
+        Ended::Sent(receipt) => sent(outcome, receipt),
+        Ended::Failed(error) => failed(outcome, error),
+    };
+    // Text and numbers alone, and no map with other keys than text: this cannot fail.
+    let line = serde_json::to_string(&line).unwrap_or_default();
+    escaped(&line)
+}
+
+/// JSON lets the control characters from U+007F on stand as they are, terminals obey some of them.
+fn escaped(line: &str) -> String {
+    if !line.contains(char::is_control) {
+        return line.to_owned();
+    }
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c.is_control() {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn stored<'a>(outcome: &'static str, receipt: &'a SendReceipt) -> Line<'a> {
+    let queue = receipt.position.map(|position| position.queue_id);
+    let code = code_of(receipt.status);
+    let mut attempts: Vec<_> = receipt.failed_attempts.iter().map(attempt).collect();
+    attempts.push(AttemptLine {
+        broker: bounded(&receipt.broker_name),
+        address: known(&receipt.address),
+        queue,
+        stage: Stage::Answered.name(),
+        elapsed_ms: Some(millis(receipt.attempt_elapsed)),
+        code: Some(code),
+        remark: None,
+    });
+    Line {
+        outcome,
+        status: Some(receipt.status.name()),
+        topic: &receipt.topic,
+        broker: Some(bounded(&receipt.broker_name)),
+        queue,
+        offset: receipt.position.map(|position| position.queue_offset),
+        unique_key: Some(receipt.unique_key.to_string()),
+        offset_message_id: receipt.offset_message_id.map(|id| id.to_string()),
+        kind: None,
+        code: Some(code),
+        elapsed_ms: millis(receipt.elapsed),
+        attempts,
+    }
+}
+
+fn sent<'a>(outcome: &'static str, receipt: &'a OnewayReceipt) -> Line<'a> {
+    let mut attempts: Vec<_> = receipt.failed_attempts.iter().map(attempt).collect();
+    // How the time was spread over the attempts is known only if there was one.
+    let alone: Option<Duration> = attempts.is_empty().then_some(receipt.elapsed);
+    attempts.push(AttemptLine {
+        broker: bounded(&receipt.broker_name),
+        address: known(&receipt.address),
+        queue: Some(receipt.queue_id),
+        stage: Stage::Await.name(),
+        elapsed_ms: alone.map(millis),
+        code: None,
+        remark: None,
+    });
+    Line {
+        outcome,
+        status: None,
+        topic: &receipt.topic,
+        broker: Some(bounded(&receipt.broker_name)),
+        queue: Some(receipt.queue_id),
+        offset: None,
+        unique_key: Some(receipt.unique_key.to_string()),
+        offset_message_id: None,
+        kind: None,
+        code: None,
+        elapsed_ms: millis(receipt.elapsed),
+        attempts,
+    }
+}
+
+fn failed<'a>(outcome: &'static str, error: &'a SendError) -> Line<'a> {
+    let code = match error.kind() {
+        SendErrorKind::Broker { code, .. } | SendErrorKind::PermissionDenied { code, .. } => {
+            Some(code.0)
+        }
+        _ => None,
+    };
+    Line {
+        outcome,
+        status: None,
+        topic: error.topic(),
+        broker: None,
+        queue: None,
+        offset: None,
+        unique_key: error.unique_key().map(|key| key.to_string()),
+        offset_message_id: None,
+        kind: Some(kind_name(error.kind())),
+        code,
+        elapsed_ms: millis(error.elapsed()),
+        attempts: error.attempts().iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(attempt: &Attempt) -> AttemptLine<'_> {
+    let (code, remark) = match &attempt.failure {
+        AttemptFailure::Answered { code, remark } => (Some(code.0), bounded(remark).to_owned()),
+        failure => (None, bounded(&failure.to_string()).to_owned()),
+    };
+    AttemptLine {
+        broker: bounded(&attempt.broker_name),
+        address: known(&attempt.address),
+        queue: Some(attempt.queue_id),
+        stage: attempt.stage.name(),
+        elapsed_ms: Some(millis(attempt.elapsed)),
+        code,
+        remark: Some(remark),
+    }
+}
+
+fn known(address: &str) -> Option<&str> {
+    Some(bounded(address)).filter(|address| !address.is_empty())
+}
+
+fn code_of(status: SendStatus) -> i32 {
+    match status {
+        SendStatus::SendOk => 0,
+        SendStatus::FlushDiskTimeout => 10,
+        SendStatus::SlaveNotAvailable => 11,
+        SendStatus::FlushSlaveTimeout => 12,
+    }
+}
+
+/// The kind in lower case.
+pub(crate) fn kind_name(kind: &SendErrorKind) -> &'static str {
+    match kind {
+        SendErrorKind::Invalid(_) => "invalid",
+        SendErrorKind::NameServerUnreachable => "name_server_unreachable",
+        SendErrorKind::TopicNotFound => "topic_not_found",
+        SendErrorKind::NoWritableQueue => "no_writable_queue",
+        SendErrorKind::NoSuchQueue(_) => "no_such_queue",
+        SendErrorKind::Timeout => "timeout",
+        SendErrorKind::Broker { .. } => "broker",
+        SendErrorKind::PermissionDenied { .. } => "permission_denied",
+        SendErrorKind::Transport => "transport",
+        SendErrorKind::Backpressure(_) => "backpressure",
+        SendErrorKind::Cancelled => "cancelled",
+        SendErrorKind::Closed => "closed",
+        SendErrorKind::DriverStopped => "driver_stopped",
+        // A kind that this version of the tool does not know yet.
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rocketmq_tokio::{InvalidMessage, Message};
+
+    const KEYS: [&str; 12] = [
+        "outcome",
+        "status",
+        "topic",
+        "broker",
+        "queue",
+        "offset",
+        "unique_key",
+        "offset_message_id",
+        "kind",
+        "code",
+        "elapsed_ms",
+        "attempts",
+    ];
+
+    #[test]
+    fn a_failure_without_attempts_has_every_key_in_order() {
+        let kind = SendErrorKind::Invalid(InvalidMessage::BodyEmpty);
+        let error = SendError::not_sent(kind, Message::new("T", ""));
+        let text = line(&Ended::Failed(error.with_elapsed(Duration::from_micros(1_500))));
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let places: Vec<_> =
+            KEYS.iter().map(|key| text.find(&format!("\"{key}\":")).unwrap()).collect();
+        assert!(places.is_sorted(), "{text}");
+        assert_eq!(value.as_object().unwrap().len(), KEYS.len());
+        assert_eq!(value["outcome"], "invalid");
+        assert_eq!(value["kind"], "invalid");
+        assert_eq!(value["elapsed_ms"], 1.5);
+        assert!(value["broker"].is_null() && value["attempts"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn control_characters_beyond_ascii_are_escaped_too() {
+        let text = serde_json::to_string("a\u{1b}b\u{9b}c\u{7f}ü").unwrap();
+        let safe = escaped(&text);
+        assert!(!safe.contains(char::is_control), "{safe}");
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), "a\u{1b}b\u{9b}c\u{7f}ü");
+    }
+}

@@ -1,0 +1,7 @@
+//! The built binary against a cluster on loopback sockets.
+
+mod common;
+mod demo;
+mod interrupt;
+mod outcomes;
+mod send;
