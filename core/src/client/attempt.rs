@@ -501,7 +501,7 @@ impl Client {
         let Some(current) = op.current.clone() else {
             return;
         };
-        let number = op.number;
+        let (number, topic) = (op.number, op.topic);
         let stage = self.stage_of(&current);
         let taken_back = self.take_back(id, number, &current);
         let mut delivery = Delivery::NotSent;
@@ -522,6 +522,7 @@ impl Client {
             if let Some(known) = endpoint.and_then(|endpoint| endpoint.last_failure) {
                 failure = AttemptFailure::Connect(known);
             }
+            self.refresh_soon(topic, id, ResponseCode::SUCCESS);
         }
         self.record_fault(id, Fault::Unavailable);
         let started_oneway =

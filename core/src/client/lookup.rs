@@ -117,8 +117,8 @@ impl Client {
     /// Refreshes all routes, on the named timer.
     pub(super) fn refresh_routes(&mut self) {
         let period = self.config.route_refresh.period;
-        // A jitter of a tenth, so that clients started together spread out.
-        let wait = period - period / 20 + (self.rng.jitter(period / 10) * 2 - period / 10) / 2;
+        // Up to a tenth early, so that clients started together spread out.
+        let wait = period * 4 / 5 + self.rng.jitter(period / 5);
         self.timers.schedule(self.now + wait, TimerKey::RouteRefresh);
         for key in self.topics.keys() {
             self.start_lookup(key);
