@@ -6,12 +6,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Client;
 use super::outbox::Owner;
 use super::requests::Request;
 use super::session::{Queued, Session};
 use super::timers::{TimerId, TimerKey};
 use super::verdict::Next;
+use super::{Client, Life};
 use crate::address::Address;
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure};
 use crate::id::{ConnId, OpId};
@@ -105,7 +105,8 @@ impl Client {
         let Some(endpoint) = self.endpoints.get_mut(key) else {
             return;
         };
-        if endpoint.conn.is_some() || endpoint.waiting.is_empty() {
+        // A connection that closes with the client may leave a request that would go elsewhere.
+        if self.life == Life::Closed || endpoint.conn.is_some() || endpoint.waiting.is_empty() {
             return;
         }
         if endpoint.retry_at > now {
