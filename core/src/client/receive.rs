@@ -31,6 +31,9 @@ impl Client {
                     Ok(command) => {
                         consumed += frame.length;
                         self.dispatch(conn, frame.encoding, &command, frame.body);
+                        // At once, so that what follows a farewell is dropped no matter whether it
+                        // was read together with it.
+                        self.close_if_drained(conn);
                     }
                     Err(error) => break Some(error.kind()),
                 },
