@@ -1,1 +1,3 @@
-//! To be written.
+//! What the tests of this package share. The tests themselves are in `tests/`.
+
+pub mod fuzz;
