@@ -8,6 +8,9 @@ use rocketmq_tokio::{Address, Config, MessageQueue};
 /// Most sends that may be open at once.
 const IN_FLIGHT_MAX: i64 = 65_536;
 
+/// Largest body that can be asked for; far beyond what brokers take.
+const SIZE_MAX: i64 = 16 << 20;
+
 /// Client for Apache RocketMQ. Not affiliated with the Apache Software Foundation.
 #[derive(Debug, Parser)]
 #[command(name = "rmq", version, arg_required_else_help = true)]
@@ -74,7 +77,12 @@ pub(crate) struct SendArguments {
     pub(crate) body: Option<String>,
 
     /// Bytes per body, filled with letters
-    #[arg(short, long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=16 << 20))]
+    #[arg(
+        short,
+        long,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(..=SIZE_MAX)
+    )]
     pub(crate) size: Option<u32>,
 
     /// How many messages of --body or --size to send

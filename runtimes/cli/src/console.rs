@@ -79,7 +79,7 @@ impl Progress {
 fn bar(total: Option<u64>) -> ProgressBar {
     let template = match total {
         Some(_) => "{bar:30} {human_pos}/{human_len}  {per_sec}  {eta} left  {msg}",
-        None => "{spinner} {human_pos} sent  {per_sec}  {elapsed}  {msg}",
+        None => "{spinner} {human_pos} done  {per_sec}  {elapsed}  {msg}",
     };
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     // A template that cannot be read leaves the default style.

@@ -171,7 +171,7 @@ impl Stage<'_> {
                 self.cluster.with(|cluster| cluster.restart(node));
                 self.aim.set(true);
                 self.tell(&format!(
-                    "{} is back; a message is aimed at it, and its success lets the client use it again",
+                    "{} is back; a message is aimed at it, so that the client learns so at once",
                     self.victim()
                 ));
             }

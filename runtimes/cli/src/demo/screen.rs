@@ -80,14 +80,16 @@ impl Screen {
     fn explain(&self, attempts: &[&Attempt]) {
         let any = |delivery| attempts.iter().any(|attempt| attempt.delivery == delivery);
         if any(Delivery::Unknown) {
-            self.line("  \"await\": the whole message had left, so the broker may have stored it. It was sent");
             self.line(
-                "  again to another broker, under the same unique key: rather twice than lost.",
+                "  \"await\": the whole message had left, so the broker may have stored it. It was",
+            );
+            self.line(
+                "  sent again to another broker, under the same key: rather twice than lost.",
             );
         }
         if any(Delivery::NotSent) {
             self.line(
-                "  \"not sent\": not all of the message had left, so that broker does not have it.",
+                "  \"not sent\": not all of the message had left, so that broker has not got it.",
             );
         }
     }

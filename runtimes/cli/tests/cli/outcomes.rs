@@ -16,8 +16,8 @@ fn an_acknowledgement_tells_where_the_message_is_on_every_runtime() {
         let done = run(rmq_send(&cluster, &["--json", "--body", "hello", "--runtime", runtime]));
         assert_eq!(done.status, Some(0), "{done:?}");
         let line = done.line();
-        let stored = cluster
-            .with(|cluster| cluster.stored_by_key(line["unique_key"].as_str()?.into()).pop());
+        let stored =
+            cluster.with(|cluster| cluster.stored_by_key(line["unique_key"].as_str()?).pop());
         let stored = stored.expect("a copy under the key of the line");
         assert_eq!(line["outcome"], "acknowledged");
         assert_eq!((&line["status"], &line["code"]), (&"SEND_OK".into(), &0.into()));
