@@ -112,19 +112,22 @@ impl Client {
             return Err(SendErrorKind::TopicNotFound);
         };
         let all = route.publish.brokers();
-        // A new position for each attempt; the counter belongs to the topic.
-        let position = topic.position;
-        let healthy = op.tried.is_empty() && self.trouble_until <= self.now;
-        let picked = if healthy {
-            queue_at(all, position)
-        } else {
-            queue_at(&self.candidates(op, all), position)
-        };
-        let (topic, picked) = (op.topic, picked.ok_or(SendErrorKind::NoWritableQueue)?);
-        if let Some(topic) = self.topics.get_mut(topic) {
-            topic.position = topic.position.wrapping_add(1);
+        // A new position for each attempt; the counters belong to the topic. Retries count for
+        // themselves: else, with two brokers, every send would begin with the same one.
+        let retry = !op.tried.is_empty();
+        let position = if retry { topic.retry_position } else { topic.position };
+        let healthy = !retry && self.trouble_until <= self.now;
+        let picked = if healthy { queue_at(all, position) } else { None };
+        // A broker's master may be gone though this route still names the broker.
+        let chosen = picked.and_then(|(broker, queue)| self.chosen(broker, queue)).or_else(|| {
+            let (broker, queue) = queue_at(&self.candidates(op, all), position)?;
+            self.chosen(broker, queue)
+        });
+        if let Some(topic) = self.topics.get_mut(op.topic) {
+            let counter = if retry { &mut topic.retry_position } else { &mut topic.position };
+            *counter = counter.wrapping_add(1);
         }
-        self.chosen(picked.0, picked.1).ok_or(SendErrorKind::NoWritableQueue)
+        chosen.ok_or(SendErrorKind::NoWritableQueue)
     }
 
     fn chosen(&self, broker: Key, queue_id: u32) -> Option<Chosen> {

@@ -63,7 +63,10 @@ impl Client {
         topic.wait(id);
         op.state = OpState::Routing;
         op.timer = self.timers.schedule(op.command.deadline, TimerKey::Op(id));
-        self.start_lookup(key);
+        // After a look-up that failed the next one has its time, however many sends come by then.
+        if topic.lookup.is_some() || topic.timer == super::TimerId::NONE {
+            self.start_lookup(key);
+        }
     }
 
     /// Starts a look-up unless one is under way or about to start.

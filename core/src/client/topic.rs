@@ -23,6 +23,8 @@ pub(super) struct Topic {
     pub(super) route: Option<Route>,
     /// Where the next choice of a queue stands in the round.
     pub(super) position: u32,
+    /// The same for choices after a failed attempt.
+    pub(super) retry_position: u32,
     /// Sends that wait for the route.
     waiting: Vec<OpId>,
     /// Entries of `waiting` whose send has ended.
@@ -89,6 +91,7 @@ impl Client {
             name: Arc::clone(&name),
             route: None,
             position: self.rng.next_u64() as u32,
+            retry_position: self.rng.next_u64() as u32,
             waiting: Vec::new(),
             gone: 0,
             lookup: None,
