@@ -69,6 +69,7 @@ pub mod cluster;
 pub mod instant;
 pub mod loopback;
 pub mod wire;
+pub mod world;
 
 pub use instant::{InstantConfig, InstantServer};
 pub use loopback::LoopbackCluster;

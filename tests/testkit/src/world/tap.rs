@@ -46,11 +46,8 @@ impl WireFrame {
     /// The topic of a send or of a route query.
     pub fn topic(&self) -> &str {
         let ext = &self.command.ext;
-        let names: &[&str] = if self.command.code == request_code::SEND_MESSAGE_V2 {
-            &["b"]
-        } else {
-            &["topic"]
-        };
+        let names: &[&str] =
+            if self.command.code == request_code::SEND_MESSAGE_V2 { &["b"] } else { &["topic"] };
         names.iter().find_map(|name| ext.get(*name)).map_or("", String::as_str)
     }
 
@@ -75,6 +72,8 @@ pub(super) struct Tap {
     pub(super) client_answers: Vec<(u64, i32, i32)>,
     /// Frames by connection and request id.
     open: BTreeMap<(u64, i32), usize>,
+    /// Frames begun and never finished, too short to tell what they were: client and times.
+    pub(super) fragments: Vec<(usize, u64, u64)>,
     sides: BTreeMap<u64, Sides>,
     pub(super) complaints: Vec<String>,
 }
@@ -125,13 +124,15 @@ impl Tap {
     }
 
     /// The client's end of a connection is gone: what was begun stays a fragment.
-    pub(super) fn ended(&mut self, link: u64, client: usize, node: Option<Node>) {
-        let Some(side) = self.sides.remove(&link) else {
+    pub(super) fn ended(&mut self, link: u64, client: usize, node: Option<Node>, now: u64) {
+        let Some(side) = self.sides.remove(&link).filter(|side| !side.sent.is_empty()) else {
             return;
         };
-        // Too short a fragment does not even tell what it is.
-        if let (Some(node), Ok(command)) = (node, Command::decode_prefix(&side.sent)) {
-            self.frame(link, client, node, (side.first_ns, None), command);
+        match (node, Command::decode_prefix(&side.sent)) {
+            (Some(node), Ok(command)) => {
+                self.frame(link, client, node, (side.first_ns, None), command);
+            }
+            _ => self.fragments.push((client, side.first_ns, now)),
         }
     }
 

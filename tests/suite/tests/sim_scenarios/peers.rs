@@ -1,0 +1,129 @@
+//! Answers nobody asked for, and requests of brokers.
+
+use rocketmq_core::{Delivery, Event};
+use rocketmq_testkit::cluster::{ConnectionId, Fault};
+use rocketmq_testkit::wire::{Command, FLAG_ONEWAY, FLAG_RESPONSE};
+use rocketmq_testkit::world::{SendSpec, World};
+
+use crate::common::{A, B, TOPIC, events, ms, script_sends, secs, warm};
+
+fn late_answers(world: &World) -> usize {
+    events(world, |event| matches!(event, Event::LateAnswer { .. })).len()
+}
+
+fn answer_frame(opaque: i32) -> Vec<u8> {
+    let mut answer = Command::request(0, opaque)
+        .field("msgId", "0A00000100002A9F0000000000000000")
+        .field("queueId", "0")
+        .field("queueOffset", "7");
+    answer.flag = FLAG_RESPONSE;
+    answer.encode()
+}
+
+#[test]
+fn t31_a_second_answer_is_an_event() {
+    let mut world = warm(1);
+    script_sends(&mut world, A, Fault::twice());
+    let id = world.send(TOPIC, "m");
+    assert!(world.wait(id).is_stored());
+    world.run_for(ms(5));
+    assert_eq!(late_answers(&world), 1);
+    assert_eq!(world.cluster().stored(TOPIC).len(), 2);
+    world.finish();
+}
+
+#[test]
+fn t30_an_unknown_number_completes_nobody() {
+    let mut world = warm(1);
+    script_sends(&mut world, A, Fault::wrong_opaque(123_456));
+    let id = world.send(TOPIC, "m");
+    let outcome = world.wait(id);
+    assert_eq!(outcome.delivery(), Some(Delivery::Unknown));
+    assert_eq!(late_answers(&world), 1);
+    assert_eq!(world.connections(0, A), 1, "a stray answer is no reason to cut");
+    world.finish();
+}
+
+#[test]
+fn t33_an_answer_on_another_connection_completes_nobody() {
+    let mut world = warm(2);
+    script_sends(&mut world, A, Fault::silent());
+    let id = world.submit(SendSpec::new(TOPIC, "m").to("broker-a", 0).retries(0));
+    world.run_for(ms(10));
+    let frame = world.frames_of(id)[0];
+    let (link, opaque) = (frame.link, frame.command.opaque);
+    world.with(|cluster| {
+        let other = cluster.connections(B)[0];
+        assert_ne!(other, ConnectionId(link));
+        assert!(cluster.send_frame(B, other, answer_frame(opaque)));
+    });
+    world.run_for(ms(10));
+    assert!(world.outcome(id).is_none());
+    assert_eq!(late_answers(&world), 1);
+    assert_eq!(world.wait(id).delivery(), Some(Delivery::Unknown));
+    world.finish();
+}
+
+#[test]
+fn t34_a_request_with_the_number_of_a_pending_one_completes_nobody() {
+    let mut world = warm(1);
+    script_sends(&mut world, A, Fault::delay(ms(100)));
+    let id = world.send(TOPIC, "m");
+    world.run_for(ms(10));
+    let frame = world.frames_of(id)[0];
+    let (link, opaque) = (frame.link, frame.command.opaque);
+    world.with(|cluster| {
+        let request = Command::request(40, opaque).encode();
+        assert!(cluster.send_frame(A, ConnectionId(link), request));
+    });
+    world.run_for(ms(10));
+    assert!(world.outcome(id).is_none());
+    assert_eq!(world.client_answers(), [(link, 3, opaque)]);
+    assert!(world.wait(id).is_stored());
+    world.finish();
+}
+
+#[test]
+fn t36_requests_of_brokers_are_answered_with_3_unless_oneway() {
+    let mut world = warm(1);
+    let mut expected = Vec::new();
+    let connection = world.cluster().connections(A)[0];
+    for code in [39, 40, 307, 309, 220, 221, 326, 9_999] {
+        let opaque = world.with(|cluster| {
+            let request = cluster.broker_request(code).field("jstackEnable", "true");
+            cluster.send_request(A, connection, request)
+        });
+        expected.push((connection.0, 3, opaque.unwrap()));
+        world.with(|cluster| {
+            let mut request = cluster.broker_request(code).with_body("anything");
+            request.flag = FLAG_ONEWAY;
+            cluster.send_request(A, connection, request);
+        });
+    }
+    world.run_for(ms(50));
+    assert_eq!(world.client_answers(), expected);
+    let refused = events(&world, |event| matches!(event, Event::RequestRefused { .. }));
+    assert_eq!(refused.len(), 16);
+    let id = world.send(TOPIC, "m");
+    assert!(world.wait(id).is_stored());
+    world.finish();
+}
+
+#[test]
+fn a_flood_of_requests_by_a_peer_that_does_not_read_costs_no_memory() {
+    let mut world = warm(1);
+    world.stop_reading(A);
+    let connection = world.cluster().connections(A)[0];
+    for _ in 0..200 {
+        let flood: Vec<u8> = (0..200).flat_map(|n| Command::request(39, n).encode()).collect();
+        world.with(|cluster| cluster.send_frame(A, connection, flood));
+        world.run_for(ms(1));
+    }
+    // The socket took 256 KiB, and the client holds 64 KiB more at most.
+    let answers = world.client_answers().len() * 120;
+    assert!(answers < 400 * 1024, "{answers}");
+    world.run_for(secs(40));
+    let id = world.send(TOPIC, "m");
+    assert!(world.wait(id).is_stored());
+    world.finish();
+}

@@ -1,0 +1,685 @@
+//! A small world in one thread: clients, a cluster, and the network between them, in virtual time.
+//!
+//! The world runs the unmodified machine of `rocketmq-core` against a
+//! [`Cluster`], and carries bytes between them over connections that
+//! behave like TCP: ordered, but late, in any pieces, cut anywhere. Time is a number that jumps to
+//! whatever happens next. One seed decides everything, so a run can be repeated to the byte.
+//!
+//! # Examples
+//!
+//! ```
+//! use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
+//! use rocketmq_testkit::world::World;
+//!
+//! let cluster = ClusterConfig::new().brokers(2).topic("Orders", 4);
+//! let config = World::config(1).build().unwrap();
+//! let mut world = World::new(42, cluster, config);
+//! // One broker stores the message, but its answer is lost.
+//! let fault = Fault::silent_after_storing();
+//! world.with(|cluster| cluster.script(Node::Broker(0), Rule::sends(), fault));
+//! let id = world.send("Orders", "an order");
+//! assert!(world.wait(id).is_stored());
+//! // Once for each attempt that reached a broker: the retry made a second copy, or there was none.
+//! assert_eq!(world.cluster().stored("Orders").len(), world.frames_of(id).len());
+//! world.finish();
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use rocketmq_core::wire::UniqueKeySource;
+use rocketmq_core::{
+    CancelOutcome, Client, ClockReading, CloseReason, Completion, Config, ConfigBuilder, ConnId,
+    Event, EventSet, GroupId, Instant, Message, NotReady, OpIds, PreparedMessage, SendCommand,
+    TableSizes, WallTime,
+};
+
+use crate::cluster::{Action, Cluster, ClusterConfig, Node};
+
+mod check;
+mod drive;
+mod link;
+mod random;
+mod send;
+mod tap;
+mod trace;
+
+pub use link::{Cut, LinkProfile, Segmentation};
+pub use random::Random;
+pub use send::{Outcome, SendId, SendRecord, SendSpec};
+pub use tap::{WireAnswer, WireFrame};
+pub use trace::Trace;
+
+use link::Link;
+use random::nanos;
+use tap::Tap;
+
+/// How the loop around the machine behaves, within what it may do.
+#[derive(Clone, Debug, Default)]
+pub struct Habits {
+    /// Timers are served up to this much too late.
+    pub late_timers: Duration,
+    /// In so many of a thousand steps the machine gets an input that means nothing.
+    pub noise: u64,
+    /// In so many of a thousand steps nothing is drained; what was to be done comes a little later.
+    pub lazy: u64,
+}
+
+/// What the checkers cannot know: that a test lets the cluster break its word.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Relaxed {
+    /// Brokers lose stored messages.
+    pub loss: bool,
+    /// Brokers refuse messages that they store, or acknowledge what they do not.
+    pub lies: bool,
+    /// Addresses of servers change.
+    pub addresses: bool,
+}
+
+/// How a dial to a server ends, whatever the server's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialFault {
+    /// Refused.
+    Refused,
+    /// No answer.
+    BlackHole,
+    /// The name does not resolve.
+    NoName,
+}
+
+/// Clients, servers and the network between them.
+pub struct World {
+    seed: u64,
+    now: u64,
+    wall_ms: i64,
+    /// Time at which `wall_ms` was read off.
+    wall_at: u64,
+    random: Random,
+    habits: Habits,
+    relaxed: Relaxed,
+    cluster: Cluster,
+    clients: Vec<Peer>,
+    links: BTreeMap<u64, Link>,
+    next_link: u64,
+    profile: LinkProfile,
+    profiles: BTreeMap<Node, LinkProfile>,
+    dial_faults: BTreeMap<Node, DialFault>,
+    aliases: BTreeMap<String, Node>,
+    /// What will happen: by time, then in order.
+    agenda: BTreeMap<(u64, u64), Happening>,
+    sequence: u64,
+    /// Actions of servers that stand still.
+    held: Vec<Action>,
+    sends: Vec<SendRecord>,
+    tap: Tap,
+    trace: Trace,
+    complaints: Vec<String>,
+    finished: bool,
+    standing: u32,
+}
+
+/// A client and what the application around it remembers.
+struct Peer {
+    machine: Client,
+    ids: OpIds,
+    keys: UniqueKeySource,
+    group: GroupId,
+    open: BTreeMap<rocketmq_core::OpId, usize>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    links: BTreeMap<ConnId, u64>,
+    gone: Vec<ConnId>,
+    events: Vec<(u64, Event)>,
+    ready: Vec<(u64, u64, Result<(), NotReady>)>,
+    closed_ns: Option<u64>,
+    /// What the client's clock shows more or less than the world's.
+    clock_error: i64,
+    /// The deadline for which a wake-up was drawn, and when it is.
+    wake: Option<(Instant, u64)>,
+    zero_polls: u32,
+}
+
+/// Something that will happen.
+enum Happening {
+    Dialled(u64),
+    ToServer(u64),
+    ToClient(u64),
+    EndToServer(u64),
+    EndToClient(u64, CloseReason),
+    Writable(u64),
+    Act(Action),
+    /// Nothing but another look at the outputs.
+    Nudge,
+    Call(Box<dyn FnOnce(&mut World)>),
+}
+
+impl World {
+    /// A world with one client, whose producer group `group` is registered.
+    pub fn new(seed: u64, cluster: ClusterConfig, config: Config) -> World {
+        let mut world = World {
+            seed,
+            now: 0,
+            wall_ms: 1_700_000_000_000,
+            wall_at: 0,
+            random: Random::new(seed),
+            habits: Habits::default(),
+            relaxed: Relaxed::default(),
+            cluster: Cluster::new(cluster),
+            clients: Vec::new(),
+            links: BTreeMap::new(),
+            next_link: 1,
+            profile: LinkProfile::default(),
+            profiles: BTreeMap::new(),
+            dial_faults: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            held: Vec::new(),
+            sends: Vec::new(),
+            tap: Tap::default(),
+            trace: Trace::new(),
+            complaints: Vec::new(),
+            finished: false,
+            standing: 0,
+        };
+        world.add_client(config, "group");
+        world
+    }
+
+    /// Settings for a client of the first `name_servers` name servers of a cluster.
+    pub fn config(name_servers: usize) -> ConfigBuilder {
+        let address = |index| format!("10.1.0.{}:9876", index + 1);
+        let list: Vec<_> = (0..name_servers).map(address).collect();
+        Config::builder(&list.join(";")).events(EventSet::ALL)
+    }
+
+    /// Adds a client whose sends belong to `group`, and returns its index.
+    pub fn add_client(&mut self, mut config: Config, group: &str) -> usize {
+        let index = self.clients.len();
+        if config.client_id.is_empty() {
+            config.client_id = format!("10.9.0.{}@sim", index + 1).into();
+        }
+        let mut machine = Client::new(config, self.seed ^ index as u64, Instant::ZERO);
+        let group = machine.register(Instant::ZERO, group).expect("the group is legal and new");
+        let host = IpAddr::V4(Ipv4Addr::new(10, 9, 0, index as u8 + 1));
+        self.clients.push(Peer {
+            machine,
+            ids: OpIds::new(),
+            keys: UniqueKeySource::new(host, 4711, index as u32, 0),
+            group,
+            open: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            links: BTreeMap::new(),
+            gone: Vec::new(),
+            events: Vec::new(),
+            ready: Vec::new(),
+            closed_ns: None,
+            clock_error: 0,
+            wake: None,
+            zero_polls: 0,
+        });
+        self.settle();
+        index
+    }
+
+    // ---- Settings ---------------------------------------------------------------------------
+
+    /// How the loop around the machine behaves.
+    pub fn set_habits(&mut self, habits: Habits) {
+        self.habits = habits;
+    }
+
+    /// What the checkers are to overlook.
+    pub fn relax(&mut self, relaxed: Relaxed) {
+        self.relaxed = relaxed;
+    }
+
+    /// How new connections behave.
+    pub fn set_profile(&mut self, profile: LinkProfile) {
+        self.profile = profile;
+    }
+
+    /// How new connections to one server behave.
+    pub fn set_profile_of(&mut self, node: Node, profile: LinkProfile) {
+        self.profiles.insert(node, profile);
+    }
+
+    /// How new dials to one server end; `None`: as the server's state says.
+    pub fn set_dial_fault(&mut self, node: Node, fault: Option<DialFault>) {
+        match fault {
+            Some(fault) => self.dial_faults.insert(node, fault),
+            None => self.dial_faults.remove(&node),
+        };
+    }
+
+    /// Another address, as `host:port`, under which a server is reached.
+    pub fn alias(&mut self, address: &str, node: Node) {
+        self.aliases.insert(address.to_owned(), node);
+    }
+
+    // ---- The application --------------------------------------------------------------------
+
+    /// Sends with the first client.
+    pub fn send(&mut self, topic: &str, body: &str) -> SendId {
+        self.submit(SendSpec::new(topic, body))
+    }
+
+    /// Sends.
+    pub fn submit(&mut self, spec: SendSpec) -> SendId {
+        let (now, wall) = (self.now, self.wall());
+        let index = self.sends.len();
+        let clock = self.clock(spec.client);
+        let peer = &mut self.clients[spec.client];
+        let config = peer.machine.config().clone();
+        let unique_key = peer.keys.next(wall.as_millis());
+        let timeout = spec.timeout.unwrap_or(config.send_timeout);
+        let message = Message::new(spec.topic.clone(), spec.body.clone())
+            .with_wait_stored(spec.wait_stored)
+            .with_property("number", index.to_string());
+        let reading = ClockReading { instant: clock, wall };
+        let message = PreparedMessage::new(message, unique_key, reading, &config)
+            .expect("scenarios send legal messages");
+        let command = SendCommand {
+            group: peer.group,
+            mode: spec.mode,
+            queue: spec.queue.clone(),
+            retries_max: spec.retries_max,
+            started: clock,
+            deadline: clock + timeout,
+        };
+        let op = peer.ids.allocate();
+        let deadline = command.deadline;
+        self.sends.push(SendRecord {
+            attempts_max: spec.retries_max.unwrap_or(config.retries_max) + 1,
+            op,
+            unique_key: unique_key.to_string(),
+            started_ns: now,
+            deadline_ns: now.saturating_add(nanos(timeout)),
+            deadline,
+            ended_ns: None,
+            outcome: None,
+            cancelled_ns: None,
+            spec,
+        });
+        let client = self.sends[index].spec.client;
+        let text = format!("c{client} < send {op} #{index} {unique_key}");
+        self.note(text);
+        let peer = &mut self.clients[client];
+        peer.open.insert(op, index);
+        peer.deadlines.insert((deadline, index));
+        if let Err(rejected) = peer.machine.send(clock, op, message, command) {
+            self.end_send(client, op, Outcome::Rejected(rejected.kind));
+        }
+        self.after_input();
+        SendId(index)
+    }
+
+    /// Gives a send up; whether it ended at once.
+    pub fn cancel(&mut self, id: SendId) -> bool {
+        let (client, op) = (self.sends[id.0].spec.client, self.sends[id.0].op);
+        let clock = self.clock(client);
+        self.note(format!("c{client} < cancel {op} #{}", id.0));
+        if self.sends[id.0].outcome.is_none() {
+            self.sends[id.0].cancelled_ns.get_or_insert(self.now);
+        }
+        let outcome = self.clients[client].machine.cancel(clock, op);
+        let ended = match outcome {
+            CancelOutcome::Ended(error) => {
+                self.end_send(client, op, Outcome::Failed(error));
+                true
+            }
+            CancelOutcome::Detached => false,
+            CancelOutcome::NotFound => {
+                if self.sends[id.0].outcome.is_none() {
+                    self.complain(format!("{op} #{} is open, but cancel does not know it", id.0));
+                }
+                false
+            }
+        };
+        self.after_input();
+        ended
+    }
+
+    /// Closes a client; sends may go on for `grace`.
+    pub fn shutdown(&mut self, client: usize, grace: Duration) {
+        let clock = self.clock(client);
+        self.note(format!("c{client} < shutdown {grace:?}"));
+        self.clients[client].machine.shutdown(clock, clock + grace);
+        self.after_input();
+    }
+
+    /// Waits for a name server with the first client; see [`World::ready`].
+    pub fn wait_ready(&mut self, waiter: u64, timeout: Duration) {
+        let clock = self.clock(0);
+        self.note(format!("c0 < wait_ready {waiter}"));
+        self.clients[0].machine.wait_ready(clock, waiter, clock + timeout);
+        self.after_input();
+    }
+
+    /// The group to which a client's sends belong.
+    pub fn group(&self, client: usize) -> GroupId {
+        self.clients[client].group
+    }
+
+    /// Registers another group with a client; from now on its sends belong to that one.
+    pub fn register(&mut self, client: usize, group: &str) -> GroupId {
+        let clock = self.clock(client);
+        let id = self.clients[client].machine.register(clock, group);
+        let id = id.expect("the group is legal and new");
+        self.clients[client].group = id;
+        self.after_input();
+        id
+    }
+
+    /// Forgets a group of a client.
+    pub fn unregister(&mut self, client: usize, group: GroupId) {
+        let clock = self.clock(client);
+        self.clients[client].machine.unregister(clock, group);
+        self.after_input();
+    }
+
+    // ---- Faults -----------------------------------------------------------------------------
+
+    /// Tells the cluster something: scripts, states, routes.
+    pub fn with<T>(&mut self, change: impl FnOnce(&mut Cluster) -> T) -> T {
+        self.cluster.set_now(self.now);
+        let result = change(&mut self.cluster);
+        // A server that works again finds what piled up.
+        let ids: Vec<u64> = self.links.keys().copied().collect();
+        for id in ids {
+            self.plan(self.now, Happening::ToServer(id));
+        }
+        for action in std::mem::take(&mut self.held) {
+            self.plan(self.now.max(action.at_ns), Happening::Act(action));
+        }
+        self.settle();
+        result
+    }
+
+    /// Calls a function later.
+    pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut World) + 'static) {
+        let at = self.now.saturating_add(nanos(delay));
+        self.plan(at, Happening::Call(Box::new(call)));
+    }
+
+    /// Makes the live connections of a server half-open: nothing gets through any more.
+    pub fn silence(&mut self, node: Node) {
+        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
+            link.silent = true;
+        }
+        self.note(format!("{node:?} silenced"));
+    }
+
+    /// The server stops to read from its live connections.
+    pub fn stop_reading(&mut self, node: Node) {
+        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
+            link.unread = true;
+        }
+        self.note(format!("{node:?} reads no more"));
+    }
+
+    /// Cuts the live connections of a server once so many more bytes have gone towards it.
+    pub fn cut_outgoing(&mut self, node: Node, more: u64, cut: Cut) {
+        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
+            link.to_server.cut = Some((link.to_server.written + more, cut));
+        }
+    }
+
+    /// Cuts the live connections of a server once so many more bytes have come from it.
+    pub fn cut_incoming(&mut self, node: Node, more: u64, cut: Cut) {
+        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
+            link.to_client.cut = Some((link.to_client.written + more, cut));
+        }
+    }
+
+    /// Changes the wall clock; the monotonic one goes on.
+    pub fn jump_wall(&mut self, to_ms: i64) {
+        (self.wall_ms, self.wall_at) = (to_ms, self.now);
+    }
+
+    /// Makes a client's monotonic clock wrong by so many nanoseconds from now on.
+    pub fn set_clock_error(&mut self, client: usize, error_ns: i64) {
+        self.clients[client].clock_error = error_ns;
+        self.clients[client].wake = None;
+    }
+
+    // ---- Questions --------------------------------------------------------------------------
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Nanoseconds since the world began.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The servers and what they saw.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// One send.
+    pub fn record(&self, id: SendId) -> &SendRecord {
+        &self.sends[id.0]
+    }
+
+    /// Every send.
+    pub fn records(&self) -> &[SendRecord] {
+        &self.sends
+    }
+
+    /// How a send ended, if it did.
+    pub fn outcome(&self, id: SendId) -> Option<&Outcome> {
+        self.sends[id.0].outcome.as_ref()
+    }
+
+    /// What a client reported, with the time.
+    pub fn events(&self, client: usize) -> &[(u64, Event)] {
+        &self.clients[client].events
+    }
+
+    /// How the waits for a name server ended: time, waiter, result.
+    pub fn ready(&self) -> &[(u64, u64, Result<(), NotReady>)] {
+        &self.clients[0].ready
+    }
+
+    /// Every request on the wire.
+    pub fn frames(&self) -> &[WireFrame] {
+        &self.tap.frames
+    }
+
+    /// The frames that carried one send.
+    pub fn frames_of(&self, id: SendId) -> Vec<&WireFrame> {
+        let key = Some(self.sends[id.0].unique_key.as_str());
+        self.tap.frames.iter().filter(|frame| frame.unique_key.as_deref() == key).collect()
+    }
+
+    /// Answers of clients to requests of servers: connection, code, request id.
+    pub fn client_answers(&self) -> &[(u64, i32, i32)] {
+        &self.tap.client_answers
+    }
+
+    /// Connections that a client holds to a server, dials included.
+    pub fn connections(&self, client: usize, node: Node) -> usize {
+        let mine = |link: &&Link| link.client == client && link.node == Some(node);
+        self.links.values().filter(mine).filter(|link| link.client_open).count()
+    }
+
+    /// The tables of a client.
+    pub fn tables(&self, client: usize) -> TableSizes {
+        self.clients[client].machine.table_sizes()
+    }
+
+    /// When a client was closed.
+    pub fn closed_ns(&self, client: usize) -> Option<u64> {
+        self.clients[client].closed_ns
+    }
+
+    /// Sends that have not ended.
+    pub fn open(&self) -> usize {
+        self.clients.iter().map(|peer| peer.open.len()).sum()
+    }
+
+    /// The story so far.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Keeps the whole story instead of its end.
+    pub fn keep_trace(&mut self) {
+        self.trace.keep_all();
+    }
+
+    // ---- Running ----------------------------------------------------------------------------
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        let until = self.now.saturating_add(nanos(duration));
+        while self.step(until) {}
+    }
+
+    /// Runs until the condition holds, at most for `limit`; whether it holds.
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&World) -> bool,
+    ) -> bool {
+        let until = self.now.saturating_add(nanos(limit));
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if !self.step(until) {
+                return condition(self);
+            }
+        }
+    }
+
+    /// Runs until every send has ended.
+    ///
+    /// # Panics
+    /// If one is open long after its deadline.
+    pub fn run_until_idle(&mut self) {
+        let last = self.sends.iter().map(|send| send.deadline_ns).max().unwrap_or(0);
+        let limit = last.saturating_sub(self.now) + 10_000_000_000;
+        if !self.run_until(Duration::from_nanos(limit), |world| world.open() == 0) {
+            self.complain("stall: sends are open and nothing ends them".to_owned());
+            self.report();
+        }
+    }
+
+    /// Runs until a send has ended and says how.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn wait(&mut self, id: SendId) -> Outcome {
+        let limit = self.sends[id.0].deadline_ns.saturating_sub(self.now) + 10_000_000_000;
+        self.run_until(Duration::from_nanos(limit), |world| world.outcome(id).is_some());
+        if let Some(outcome) = self.outcome(id) {
+            return outcome.clone();
+        }
+        self.complain(format!("stall: send #{} does not end", id.0));
+        self.report();
+        unreachable!("the report panics")
+    }
+
+    /// Ends the run: waits for all sends, closes the clients, lets everything under way arrive,
+    /// and checks what must hold of every run.
+    ///
+    /// # Panics
+    /// If something does not hold, with the seed and the end of the story.
+    pub fn finish(&mut self) {
+        self.run_until_idle();
+        for client in 0..self.clients.len() {
+            self.shutdown(client, Duration::from_secs(5));
+        }
+        let all_closed = |world: &World| world.clients.iter().all(|p| p.closed_ns.is_some());
+        if !self.run_until(Duration::from_secs(30), all_closed) {
+            self.complain("I-22: a client does not close".to_owned());
+        }
+        // Whatever servers still hold back may arrive: the truth is what is stored in the end.
+        let nodes = self.cluster.nodes();
+        self.with(|cluster| nodes.iter().for_each(|node| cluster.resume(*node)));
+        self.run_for(Duration::from_secs(60));
+        self.finished = true;
+        self.verify();
+    }
+
+    /// Checks what must hold so far.
+    ///
+    /// # Panics
+    /// As [`World::finish`].
+    pub fn verify(&mut self) {
+        let found = check::all(self);
+        self.complaints.extend(found);
+        if !self.complaints.is_empty() {
+            self.report();
+        }
+    }
+
+    fn report(&self) {
+        let complaints = self.complaints.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
+        panic!(
+            "the simulation failed, seed {}:\n  {complaints}\nthe last lines of the story:\n{}",
+            self.seed,
+            self.trace.tail(50)
+        );
+    }
+
+    fn complain(&mut self, complaint: String) {
+        self.note(format!("! {complaint}"));
+        if self.complaints.len() < 100 {
+            self.complaints.push(complaint);
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        let (seconds, rest) = (self.now / 1_000_000_000, self.now % 1_000_000_000);
+        self.trace.push(format!("{seconds}.{rest:09} {text}"));
+    }
+
+    fn plan(&mut self, at: u64, what: Happening) {
+        self.sequence += 1;
+        self.agenda.insert((at, self.sequence), what);
+    }
+
+    fn clock(&self, client: usize) -> Instant {
+        Instant::from_nanos(self.now.saturating_add_signed(self.clients[client].clock_error))
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_millis(self.wall_ms + ((self.now - self.wall_at) / 1_000_000) as i64)
+    }
+
+    /// Notes the end of a send, once.
+    fn end_send(&mut self, client: usize, op: rocketmq_core::OpId, outcome: Outcome) {
+        let Some(index) = self.clients[client].open.remove(&op) else {
+            self.complain(format!("I-02: {op} of client {client} ended, but is not open"));
+            return;
+        };
+        let line = format!("c{client} > {op} #{index} {}", outcome.line());
+        self.note(line);
+        let peer = &mut self.clients[client];
+        peer.deadlines.remove(&(self.sends[index].deadline, index));
+        peer.ids.free(op);
+        let record = &mut self.sends[index];
+        record.ended_ns = Some(self.now);
+        record.outcome = Some(outcome);
+        let found = check::at_end(self, index);
+        for complaint in found {
+            self.complain(complaint);
+        }
+    }
+}
+
+/// How an operation of the machine ended, as an outcome.
+fn outcome_of(result: Result<Completion, rocketmq_core::SendError>) -> Option<Outcome> {
+    match result {
+        Ok(Completion::Stored(receipt)) => Some(Outcome::Stored(receipt)),
+        Ok(Completion::Sent(receipt)) => Some(Outcome::Sent(receipt)),
+        Ok(_) => None,
+        Err(error) => Some(Outcome::Failed(error)),
+    }
+}
