@@ -20,7 +20,7 @@ use std::future::Future;
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -55,14 +55,16 @@ pub fn producer(name_servers: &str, group: &str) -> Result<Producer, StartError>
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct SmolRuntime {
-    /// `None` for the global one.
-    executor: Option<Arc<Executor<'static>>>,
+    /// `None` for the global one. The driver is a task of the executor, and would keep it for ever
+    /// if this counted as a handle on it.
+    executor: Option<Weak<Executor<'static>>>,
     base: Instant,
 }
 
 impl SmolRuntime {
     /// The given executor, or the global one.
     pub fn new(executor: Option<Arc<Executor<'static>>>) -> SmolRuntime {
+        let executor = executor.as_ref().map(Arc::downgrade);
         SmolRuntime { executor, base: Instant::now() }
     }
 }
@@ -81,8 +83,10 @@ impl Runtime for SmolRuntime {
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         // A task of smol is cancelled when its handle is dropped.
-        match &self.executor {
-            Some(executor) => executor.spawn(future).detach(),
+        match self.executor.as_ref().map(Weak::upgrade) {
+            Some(Some(executor)) => executor.spawn(future).detach(),
+            // The executor has gone, and what would have been its task goes as well.
+            Some(None) => drop(future),
             None => smol::spawn(future).detach(),
         }
     }
