@@ -20,7 +20,7 @@ use crate::client::CloseReport;
 use crate::connection::Connection;
 use crate::ledger::Ledger;
 use crate::runtime::{Runtime, Timer};
-use crate::shared::{Command, Exchange, ReadySlot, Request, Shared};
+use crate::shared::{Command, Ended, Exchange, ReadySlot, Request, Shared};
 use crate::signal::Source;
 use crate::slot::Slot;
 
@@ -549,13 +549,19 @@ impl<R: Runtime> Driver<R> {
         self.finished = true;
         let kind = if self.closed { SendErrorKind::Closed } else { SendErrorKind::DriverStopped };
         let (commands, waiting) = self.shared.stop();
+        if commands.iter().any(|command| matches!(command, Command::Close { .. })) {
+            self.ledger.begin_report();
+        }
         self.fail_open(now);
         for request in waiting {
             self.ledger.refuse(request, kind.clone(), now);
         }
         for command in commands {
             match command {
-                Command::Send { request, .. } => self.ledger.refuse(request, kind.clone(), now),
+                Command::Send { op, request } => {
+                    self.ledger.ended.push(Ended { op, bytes: request.bytes() });
+                    self.ledger.refuse(request, kind.clone(), now);
+                }
                 Command::WaitReady { slot, .. } => {
                     self.ready_slots.push((0, slot));
                 }

@@ -81,6 +81,9 @@ impl Ledger {
         if let Some(report) = &mut self.report {
             report.failed += 1;
             report.failures.push((request.message.unique_key(), Delivery::NotSent));
+            if Arc::strong_count(&request.slot) == 1 {
+                report.unclaimed.push(request.error(kind.clone(), now));
+            }
         }
         self.wakers.extend(request.refuse(kind, now));
     }

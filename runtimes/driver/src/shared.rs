@@ -47,9 +47,14 @@ impl Request {
 
     /// Ends a send that the machine never saw, at `now`. Gives the waker of the caller.
     pub(crate) fn refuse(self, kind: SendErrorKind, now: Instant) -> Option<Waker> {
-        let elapsed = now.saturating_since(self.started);
-        let error = SendError::not_sent(kind, self.message.into_message()).with_elapsed(elapsed);
+        let error = self.error(kind, now);
         self.slot.end(Err(error))
+    }
+
+    /// What a send ends with at `now` that the machine never saw.
+    pub(crate) fn error(&self, kind: SendErrorKind, now: Instant) -> SendError {
+        let elapsed = now.saturating_since(self.started);
+        SendError::not_sent(kind, self.message.message().clone()).with_elapsed(elapsed)
     }
 }
 
