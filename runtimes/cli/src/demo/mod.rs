@@ -29,8 +29,7 @@ const VICTIM: usize = 1;
 
 const MESSAGES: u64 = 600;
 
-/// Sends open at the same time. Together with [`ANSWER_TIME`], some of them are on their way to
-/// the broker in the moment in which it dies.
+/// Sends open at the same time.
 const IN_FLIGHT: u64 = 9;
 
 /// Time that a broker takes to answer.
@@ -39,6 +38,9 @@ const ANSWER_TIME: Duration = Duration::from_millis(20);
 /// The broker dies when so many sends have ended, and comes back when so many have.
 const KILLED_AT: u64 = 200;
 const RESTARTED_AT: u64 = 400;
+
+/// Looks for a good moment to kill the broker, before any moment is good enough.
+const KILL_TRIALS: u32 = 100;
 
 /// Longest wait for the end of the client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -159,9 +161,7 @@ impl Stage<'_> {
         let node = Node::Broker(VICTIM);
         match self.ended.get() {
             KILLED_AT => {
-                // Sends that came back together have gone out again by then, and wait for answers.
-                Timer::after(ANSWER_TIME / 2).await;
-                self.cluster.with(|cluster| cluster.kill(node));
+                self.kill(node).await;
                 self.tell(&format!(
                     "{} is killed: its connections are reset, new ones refused",
                     self.victim()
@@ -176,6 +176,28 @@ impl Stage<'_> {
                 ));
             }
             _ => {}
+        }
+    }
+
+    /// Kills a broker in a moment in which it has stored a message and not answered yet.
+    async fn kill(&self, node: Node) {
+        for trial in 1..=KILL_TRIALS {
+            let killed = self.cluster.with(|cluster| {
+                let now_ns = cluster.now_ns();
+                let is_open = |copy: &Stored| {
+                    let age = Duration::from_nanos(now_ns.saturating_sub(copy.store_ns));
+                    copy.broker == self.victim() && age < ANSWER_TIME
+                };
+                let kill = trial == KILL_TRIALS || cluster.stored_all().any(is_open);
+                if kill {
+                    cluster.kill(node);
+                }
+                kill
+            });
+            if killed {
+                return;
+            }
+            Timer::after(ANSWER_TIME / 10).await;
         }
     }
 
