@@ -1,0 +1,172 @@
+//! One list of cases that every runtime has to pass, against real sockets of the loopback
+//! interface.
+//!
+//! A case is an async function, generic over its [`Harness`], and named once, in
+//! [`conformance!`](crate::conformance). The macro makes one test of each for every harness, so no
+//! runtime can lack one. What the servers stored is the judge: `rocketmq-testkit` has its own codec
+//! and its own idea of what a broker does.
+//!
+//! Cases wait for conditions, not for time. Limits of time are guards against hangs, unless the
+//! time is what a case is about.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rocketmq_driver::{Client, Config};
+
+pub mod closing;
+pub mod dropping;
+pub mod events;
+pub mod faults;
+pub mod lifetimes;
+pub mod name_servers;
+pub mod room;
+mod scene;
+pub mod sending;
+
+/// After this a case hangs.
+const HANG: Duration = Duration::from_secs(40);
+
+/// A future whose type does not matter.
+pub type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a case needs of a runtime.
+pub trait Harness: Send + Sync + 'static {
+    /// A runtime of its own, as far as the runtime allows that.
+    fn new() -> Self;
+
+    /// Runs the case, on the calling thread.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+
+    /// Starts a task.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+
+    /// Waits.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Starts a client as users do. Called inside of [`Harness::block_on`].
+    fn start(&self, config: Config) -> Client;
+
+    /// A client whose driver is not spawned. Called inside of [`Harness::block_on`].
+    fn client(&self, config: Config) -> (Client, BoxFuture);
+
+    /// Another runtime of the same kind, on a thread of its own, that is there to end before the
+    /// case does.
+    fn mortal(&self) -> Box<dyn Mortal>;
+}
+
+/// A runtime that can be ended from outside, with all of its tasks.
+pub trait Mortal: Send {
+    /// Starts a client on it. May be called inside of another runtime.
+    fn start(&self, config: Config) -> Client;
+
+    /// Starts a task on it.
+    fn spawn(&self, future: BoxFuture);
+
+    /// Ends it: all of its tasks are dropped, now or soon.
+    fn end(self: Box<Self>);
+}
+
+/// Runs a case on a thread of its own, so that one that hangs fails.
+///
+/// # Panics
+/// If the case fails or hangs.
+pub fn run<H: Harness>(case: impl AsyncFnOnce(&H) + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let name = thread::current().name().unwrap_or("case").to_owned();
+    let body = move || {
+        let harness = H::new();
+        harness.block_on(case(&harness));
+        drop(harness);
+        // Nobody listens any more after the time limit.
+        let _ = done.send(());
+    };
+    let case = thread::Builder::new().name(name).spawn(body).expect("a thread can be started");
+    match ended.recv_timeout(HANG) {
+        Err(RecvTimeoutError::Timeout) => panic!("hangs: not over after {HANG:?}"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            if let Err(panic) = case.join() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// The names of all cases.
+pub const CASES: &[&str] = crate::conformance!(@all names);
+
+/// Makes a test of every case for one harness.
+#[macro_export]
+macro_rules! conformance {
+    (@all $($made:tt)+) => {
+        $crate::conformance! { @$($made)+;
+            sending: send, receipts_tell_what_the_broker_stored, oneway, many_tasks_send_at_once,
+                one_task_submits_thousands_and_answers_come_out_of_order,
+                submits_to_one_queue_keep_their_order, the_smallest_and_the_largest_body,
+                a_broker_that_stops_reading_gets_every_byte_in_the_end, binary_headers, the_encoding_is_on_the_wire,
+                name_servers_by_host_name, addresses_are_mapped, two_groups_share_a_client,
+                a_busy_connection_leaves_idle_ones_alone, an_invalid_message_comes_back;
+            room: senders_wait_and_go_on_in_the_order_in_which_they_came,
+                try_submit_without_room_gives_the_message_back,
+                no_room_in_time_names_the_bound_on_messages,
+                no_room_in_time_names_the_bound_on_bytes,
+                a_body_larger_than_all_room_is_refused_at_once,
+                submit_waits_for_room_alone;
+            dropping: a_send_that_was_never_polled_does_nothing,
+                a_send_dropped_while_it_waits_for_room_leaves_the_queue,
+                a_send_dropped_while_it_waits_for_a_route_is_not_sent,
+                a_send_dropped_while_it_waits_for_a_connection_is_not_sent,
+                a_send_dropped_after_its_bytes_left_is_stored_once,
+                a_submit_dropped_while_it_waits_for_room_leaves_the_queue,
+                a_dropped_handle_lets_the_send_go_on,
+                cancel_before_a_byte_has_left_ends_the_send,
+                cancel_after_the_bytes_left_waits_for_the_answer,
+                sends_dropped_at_any_moment_leave_nothing_behind;
+            faults: a_silent_broker_costs_the_time_of_the_send_and_no_more,
+                three_silent_brokers_are_all_tried_and_listed,
+                a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledged,
+                a_black_hole_among_three_brokers_fails_no_send, a_stalled_broker_is_waited_for,
+                a_late_answer_is_told_apart, an_answer_that_comes_twice_counts_once,
+                an_answer_to_another_request_is_ignored, garbage_costs_one_attempt,
+                an_answer_cut_short_costs_one_attempt, a_busy_broker_is_left_for_another,
+                a_refusal_tells_code_and_remark;
+            name_servers: the_second_name_server_answers_for_a_dead_first,
+                the_second_name_server_answers_for_a_black_hole,
+                something_else_than_a_name_server_is_named,
+                a_closed_port_is_named_with_what_to_do, an_unknown_topic_says_so,
+                ready_when_a_name_server_answers, not_ready_names_every_name_server;
+            closing: flush_waits_for_all_that_was_accepted, close_lets_open_sends_end,
+                close_ends_at_its_time_and_gives_back_what_is_open,
+                close_lets_in_who_waits_for_room, closing_twice_reports_once,
+                a_later_close_shortens_the_wait, after_close_every_call_is_refused,
+                many_tasks_close_at_once, without_handles_accepted_sends_still_end;
+            lifetimes: the_end_of_the_runtime_answers_everybody,
+                the_end_of_the_runtime_before_a_route_is_known,
+                a_dropped_driver_answers_everybody, a_driver_that_never_ran_answers_everybody,
+                a_driver_that_never_ran_reports_to_who_closes,
+                a_client_outlives_the_runtimes_it_is_used_from,
+                handles_are_used_without_any_runtime, an_idle_client_is_not_polled,
+                handles_cross_threads_and_futures_are_small;
+            events: a_fail_over_is_told_in_order, a_slow_reader_loses_the_oldest_events,
+                events_end_with_the_client;
+        }
+    };
+    (@names; $($module:ident: $($case:ident),+;)+) => {
+        &[$($(stringify!($case)),+),+]
+    };
+    (@tests $harness:ty; $($module:ident: $($case:ident),+;)+) => {
+        $($(
+            #[test]
+            fn $case() {
+                $crate::conformance::run::<$harness>($crate::conformance::$module::$case);
+            }
+        )+)+
+    };
+    ($harness:ty) => {
+        $crate::conformance! { @all tests $harness }
+    };
+}

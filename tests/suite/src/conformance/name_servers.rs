@@ -1,0 +1,116 @@
+//! Name servers that are dead, gone or something else.
+
+use std::time::{Duration, Instant};
+
+use rocketmq_driver::{AttemptFailure, ConnectFailure, Delivery, Message, SendErrorKind};
+use rocketmq_testkit::LoopbackCluster;
+use rocketmq_testkit::cluster::{ClusterConfig, Fault, Rule};
+
+use super::Harness;
+use super::scene::*;
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+fn two_name_servers() -> LoopbackCluster {
+    cluster_with(ClusterConfig::new().name_servers(2))
+}
+
+/// Nobody listens on the first one's port.
+pub async fn the_second_name_server_answers_for_a_dead_first<H: Harness>(on: &H) {
+    let cluster = two_name_servers();
+    cluster.with(|cluster| cluster.kill(NAMES));
+    let producer = producer(on, config(&cluster));
+    producer.wait_ready(PROMPT).await.expect("the other one answers");
+    stored_once(&cluster, &producer.send(message("hello")).await.expect("sent"));
+}
+
+/// The first one's machine is gone; the other is asked long before the dial fails.
+pub async fn the_second_name_server_answers_for_a_black_hole<H: Harness>(on: &H) {
+    let cluster = two_name_servers();
+    cluster.with(|cluster| cluster.blackhole(NAMES));
+    let patience = Duration::from_millis(50);
+    let producer = producer(on, config(&cluster).name_server_patience(patience));
+    let receipt = producer.send(message("hello")).await.expect("sent");
+    assert!(receipt.elapsed < Duration::from_secs(2), "{:?}", receipt.elapsed);
+    stored_once(&cluster, &receipt);
+}
+
+/// A wrong port: something answers, in another protocol.
+pub async fn something_else_than_a_name_server_is_named<H: Harness>(on: &H) {
+    let cluster = cluster(1);
+    let garbage = Fault::garbage("HTTP/1.1 400 Bad Request\r\n\r\n");
+    cluster.with(|cluster| cluster.script(NAMES, Rule::any().always(), garbage));
+    let producer = producer(on, config(&cluster).send_timeout(TIMEOUT));
+    let result = producer.send(message("lost")).await;
+    let error = failed(result, &SendErrorKind::NameServerUnreachable, Delivery::NotSent);
+    let text = error.to_string();
+    assert!(text.contains(&cluster.address(NAMES).to_string()), "{text}");
+    assert!(text.contains("that they are name servers"), "{text}");
+    assert!(text.contains("broke the protocol"), "{text}");
+    assert_eq!(error.into_message(), Some(message("lost")));
+}
+
+/// A wrong port: nobody listens.
+pub async fn a_closed_port_is_named_with_what_to_do<H: Harness>(on: &H) {
+    let cluster = cluster(1);
+    cluster.with(|cluster| cluster.kill(NAMES));
+    let producer = producer(on, config(&cluster).send_timeout(TIMEOUT));
+    let start = Instant::now();
+    let result = producer.send(message("lost")).await;
+    assert!(start.elapsed() < TIMEOUT + TOLERANCE, "{:?}", start.elapsed());
+    let error = failed(result, &SendErrorKind::NameServerUnreachable, Delivery::NotSent);
+    let text = error.to_string();
+    assert!(text.contains(&cluster.address(NAMES).to_string()), "{text}");
+    assert!(text.contains("check the addresses") && text.contains("nobody listens"), "{text}");
+    // The client is not stuck with it.
+    cluster.with(|cluster| cluster.restart(NAMES));
+    until_sent(on, &producer).await;
+}
+
+async fn until_sent<H: Harness>(on: &H, producer: &rocketmq_driver::Producer) {
+    let start = Instant::now();
+    while let Err(error) = producer.send(message("again")).await {
+        assert!(start.elapsed() < PROMPT, "{error}");
+        on.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Neither the topic nor one to make it after.
+pub async fn an_unknown_topic_says_so<H: Harness>(on: &H) {
+    let cluster = cluster_with(ClusterConfig::new().auto_create_topics(false));
+    let producer = producer(on, config(&cluster).send_timeout(TIMEOUT));
+    let result = producer.send(Message::new("Nowhere", "lost")).await;
+    let error = failed(result, &SendErrorKind::TopicNotFound, Delivery::NotSent);
+    assert!(error.to_string().contains("Nowhere"), "{error}");
+    fence(on, &producer).await;
+}
+
+/// Before any send.
+pub async fn ready_when_a_name_server_answers<H: Harness>(on: &H) {
+    let cluster = cluster(1);
+    cluster.with(|cluster| cluster.stall(NAMES));
+    let client = on.start(build(config(&cluster)));
+    let mut ready = Box::pin(client.wait_ready(PROMPT));
+    assert!(poll_once(ready.as_mut()).is_none());
+    drop(client.wait_ready(PROMPT));
+    cluster.with(|cluster| cluster.resume(NAMES));
+    promptly(on, "wait_ready", ready).await.expect("it answers");
+    promptly(on, "wait_ready", client.wait_ready(PROMPT)).await.expect("still");
+}
+
+/// In time, and with what happened to each.
+pub async fn not_ready_names_every_name_server<H: Harness>(on: &H) {
+    let cluster = two_name_servers();
+    cluster.with(|cluster| cluster.nodes().into_iter().for_each(|node| cluster.kill(node)));
+    let client = on.start(build(config(&cluster)));
+    let start = Instant::now();
+    let error = client.wait_ready(TIMEOUT).await.expect_err("nobody answers");
+    let took = start.elapsed();
+    assert!(took < TIMEOUT + TOLERANCE, "{took:?}");
+    assert_eq!(error.name_servers.len(), 2, "{error}");
+    for server in &error.name_servers {
+        assert!(cluster.name_server_addresses().contains(&*server.address), "{error}");
+        let refused = AttemptFailure::Connect(ConnectFailure::Refused);
+        assert_eq!(server.failure, refused, "{error}");
+    }
+}
