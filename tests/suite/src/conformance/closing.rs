@@ -37,7 +37,7 @@ pub async fn flush_waits_for_all_that_was_accepted<H: Harness>(on: &H) {
     oneway.expect("handed over");
     promptly(on, "flush", producer.flush()).await;
     let stats = producer.client().stats();
-    assert_eq!((stats.in_flight, bodies(&cluster).len() >= 50), (0, true));
+    assert_eq!((stats.in_flight, count(&cluster) >= 50), (0, true));
     until(on, "the counters are there", || producer.client().stats().acknowledged == 50).await;
     // A failure ends a flush as well, and one that was dropped does no harm.
     cluster.with(|cluster| cluster.clear_script(A));
@@ -71,7 +71,7 @@ pub async fn close_lets_open_sends_end<H: Harness>(on: &H) {
     for pending in held {
         stored_once(&cluster, &pending.await.expect("sent"));
     }
-    assert_eq!(bodies(&cluster).len(), 21);
+    assert_eq!(count(&cluster), 21);
     until_disconnected(on, &cluster).await;
     let told = cluster.with(|cluster| cluster.unregistrations(0).to_vec());
     let groups: Vec<_> = told.iter().map(|told| told.producer_group.as_deref()).collect();
@@ -155,7 +155,7 @@ pub async fn a_later_close_shortens_the_wait<H: Harness>(on: &H) {
     let producer = producer(on, config(&cluster).send_timeout(PROMPT));
     cluster.with(|cluster| cluster.script(A, Rule::sends(), Fault::silent_after_storing()));
     let pending = producer.submit(message("open")).await.expect("room");
-    until(on, "it is stored", || bodies(&cluster).len() == 1).await;
+    until(on, "it is stored", || count(&cluster) == 1).await;
     let mut patient = Box::pin(producer.close(4 * PROMPT));
     assert!(poll_once(patient.as_mut()).is_none());
     promptly(on, "the impatient close", producer.close(Duration::from_millis(30))).await;
@@ -209,7 +209,7 @@ pub async fn many_tasks_close_at_once<H: Harness>(on: &H) {
     until(on, "all closes have ended", || reports.lock().unwrap().len() == 8).await;
     let reports = reports.lock().unwrap();
     assert!(reports.iter().all(|(_, failed)| *failed == 0), "{reports:?}");
-    let stored = bodies(&cluster).len();
+    let stored = count(&cluster);
     assert_eq!(stored, 31);
     // Those answered before the first close are in no report.
     assert!(reports.iter().filter(|(acknowledged, _)| *acknowledged > 0).count() <= 1);
@@ -227,7 +227,7 @@ pub async fn without_handles_accepted_sends_still_end<H: Harness>(on: &H) {
     drop(producer);
     cluster.with(|cluster| cluster.resume(NAMES));
     stored_once(&cluster, &promptly(on, "the kept send", kept).await.expect("sent"));
-    until(on, "all are stored", || bodies(&cluster).len() == 11).await;
+    until(on, "all are stored", || count(&cluster) == 11).await;
     until_disconnected(on, &cluster).await;
     let told = cluster.with(|cluster| cluster.unregistrations(0).len());
     assert!(told <= 1 && cluster.with(|cluster| cluster.connections(Node::Broker(0))).is_empty());

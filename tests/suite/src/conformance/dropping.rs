@@ -110,7 +110,7 @@ pub async fn a_send_dropped_after_its_bytes_left_is_stored_once<H: Harness>(on: 
     });
     let mut send = Box::pin(producer.send(message("dropped")));
     assert!(poll_once(send.as_mut()).is_none());
-    until(on, "it is stored", || bodies(&cluster).len() == 2).await;
+    until(on, "it is stored", || count(&cluster) == 2).await;
     drop(send);
     idle(on, &producer).await;
     cluster.with(|cluster| cluster.nodes().into_iter().for_each(|node| cluster.clear_script(node)));
@@ -127,7 +127,7 @@ pub async fn a_dropped_handle_lets_the_send_go_on<H: Harness>(on: &H) {
     drop(producer.submit(message("submitted")).await.expect("room"));
     drop(producer.try_submit(message("tried")).expect("room"));
     cluster.with(|cluster| cluster.resume(NAMES));
-    until(on, "both are stored", || bodies(&cluster).len() == 2).await;
+    until(on, "both are stored", || count(&cluster) == 2).await;
     until(on, "both count", || producer.client().stats().acknowledged == 2).await;
     idle(on, &producer).await;
 }
@@ -156,7 +156,7 @@ pub async fn cancel_after_the_bytes_left_waits_for_the_answer<H: Harness>(on: &H
     cluster.with(|cluster| cluster.script(A, Rule::sends(), delay));
     let producer = producer(on, config(&cluster));
     let pending = producer.submit(message("cancelled")).await.expect("room");
-    until(on, "it is stored", || bodies(&cluster).len() == 1).await;
+    until(on, "it is stored", || count(&cluster) == 1).await;
     pending.cancel();
     pending.cancel();
     let receipt = promptly(on, "a cancelled send", pending).await.expect("stored after all");

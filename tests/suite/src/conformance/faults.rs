@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rocketmq_driver::{
-    AttemptFailure, CloseReason, Delivery, Event, ResponseCode, SendErrorKind, SendOptions, Stage,
+    AttemptFailure, CloseReason, Delivery, Event, MessageQueue, ResponseCode, SendErrorKind,
+    SendOptions, Stage,
 };
 use rocketmq_testkit::cluster::{Fault, Node, Rule};
 
@@ -16,8 +17,9 @@ use super::scene::*;
 pub async fn a_silent_broker_costs_the_time_of_the_send_and_no_more<H: Harness>(on: &H) {
     let cluster = cluster(1);
     let producer = producer(on, config(&cluster));
+    fence(on, &producer).await;
     cluster.with(|cluster| cluster.script(A, Rule::sends(), Fault::silent()));
-    let timeout = Duration::from_millis(150);
+    let timeout = Duration::from_millis(200);
     let start = Instant::now();
     let options = SendOptions::new().with_timeout(timeout);
     let result = producer.send_with(message("lost"), options).await;
@@ -32,20 +34,24 @@ pub async fn a_silent_broker_costs_the_time_of_the_send_and_no_more<H: Harness>(
     assert!(error.elapsed() >= attempt.elapsed && error.elapsed() >= timeout);
     assert_eq!(error.into_message(), Some(message("lost")));
     fence(on, &producer).await;
-    assert_eq!(bodies(&cluster), ["fence"]);
+    assert_eq!(bodies(&cluster), ["fence", "fence"]);
 }
 
 /// Each gets its share of the time, and no broker gets a second chance before all had the first.
 pub async fn three_silent_brokers_are_all_tried_and_listed<H: Harness>(on: &H) {
     let cluster = cluster(3);
+    let producer = producer(on, config(&cluster));
+    for name in ["broker-a", "broker-b", "broker-c"] {
+        let queue = MessageQueue::new(name, 0);
+        producer.send_to(queue, message("first")).await.expect("sent, the connection is there");
+    }
     cluster.with(|cluster| {
         for broker in 0..3 {
             let node = Node::Broker(broker);
             cluster.script(node, Rule::sends().always(), Fault::silent_after_storing());
         }
     });
-    let producer = producer(on, config(&cluster));
-    let timeout = Duration::from_millis(450);
+    let timeout = Duration::from_millis(900);
     let start = Instant::now();
     let options = SendOptions::new().with_timeout(timeout);
     let result = producer.send_with(message("unanswered"), options).await;
@@ -54,8 +60,8 @@ pub async fn three_silent_brokers_are_all_tried_and_listed<H: Harness>(on: &H) {
     assert!(took >= timeout && took < timeout + TOLERANCE, "{took:?}");
     let tried: BTreeSet<_> = error.attempts().iter().map(|it| &*it.broker_name).collect();
     assert_eq!((tried.len(), error.attempts().len()), (3, 3), "{error}");
-    let key = error.unique_key().expect("it was sent").to_string();
-    assert_eq!(cluster.with(|cluster| cluster.stored_by_key(&key)).len(), 3);
+    let key = error.unique_key().expect("it was sent");
+    until(on, "each has stored it", || copies(&cluster, key) == 3).await;
     let text = error.to_string();
     assert!(text.contains("attempt 3") && text.contains("may have been stored"), "{text}");
 }
@@ -67,6 +73,7 @@ pub async fn a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledge
     let cluster = cluster(1);
     let dial = Duration::from_millis(50);
     let config = config(&cluster).dial_back_off_min(dial).dial_back_off_max(dial);
+    let config = config.send_timeout(Duration::from_secs(3));
     let producer = producer(on, config);
     let results = Arc::new(Mutex::new(Vec::new()));
     let done = Arc::new(Mutex::new(0));
@@ -85,7 +92,7 @@ pub async fn a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledge
         });
     }
     for stop in [60, 200] {
-        let enough = || bodies(&cluster).len() >= stop;
+        let enough = || count(&cluster) >= stop;
         until(on, "the load goes on", enough).await;
         cluster.with(|cluster| cluster.kill(A));
         on.sleep(Duration::from_millis(20)).await;
@@ -98,8 +105,7 @@ pub async fn a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledge
         match result {
             Ok(receipt) => drop(stored(&cluster, &receipt)),
             Err(error) => {
-                let key = error.unique_key().expect("it was accepted").to_string();
-                let copies = cluster.with(|cluster| cluster.stored_by_key(&key)).len();
+                let copies = copies(&cluster, error.unique_key().expect("it was accepted"));
                 assert!(copies == 0 || error.delivery() == Delivery::Unknown, "{error}");
             }
         }
@@ -111,7 +117,7 @@ pub async fn a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledge
 pub async fn a_black_hole_among_three_brokers_fails_no_send<H: Harness>(on: &H) {
     let cluster = cluster(3);
     cluster.with(|cluster| cluster.blackhole(Node::Broker(1)));
-    let producer = producer(on, config(&cluster));
+    let producer = producer(on, config(&cluster).send_timeout(Duration::from_secs(3)));
     for result in all((0..30).map(|number| producer.send(message(number)))).await {
         let receipt = result.expect("sent");
         assert!(receipt.elapsed < Duration::from_secs(3) + TOLERANCE, "{:?}", receipt.elapsed);
@@ -142,11 +148,12 @@ pub async fn a_stalled_broker_is_waited_for<H: Harness>(on: &H) {
 /// The send has ended; its answer is an event, and harms nobody.
 pub async fn a_late_answer_is_told_apart<H: Harness>(on: &H) {
     let cluster = cluster(1);
-    let late = Fault::delay(Duration::from_millis(150));
-    cluster.with(|cluster| cluster.script(A, Rule::sends(), late));
     let producer = producer(on, config(&cluster));
+    fence(on, &producer).await;
+    let late = Fault::delay(Duration::from_millis(400));
+    cluster.with(|cluster| cluster.script(A, Rule::sends(), late));
     let mut events = producer.client().events();
-    let options = SendOptions::new().with_timeout(Duration::from_millis(80));
+    let options = SendOptions::new().with_timeout(Duration::from_millis(200));
     let result = producer.send_with(message("late"), options).await;
     failed(result, &SendErrorKind::Timeout, Delivery::Unknown);
     let next = async {
@@ -160,7 +167,7 @@ pub async fn a_late_answer_is_told_apart<H: Harness>(on: &H) {
     };
     promptly(on, "the event", next).await;
     fence(on, &producer).await;
-    assert_eq!(bodies(&cluster), ["late", "fence"]);
+    assert_eq!(bodies(&cluster), ["fence", "late", "fence"]);
 }
 
 /// Once for its send, and never for another one.
@@ -182,8 +189,9 @@ pub async fn an_answer_that_comes_twice_counts_once<H: Harness>(on: &H) {
 pub async fn an_answer_to_another_request_is_ignored<H: Harness>(on: &H) {
     let cluster = cluster(1);
     let wrong = Fault::wrong_opaque(i32::MAX - 5);
+    let producer = producer(on, config(&cluster).send_timeout(Duration::from_millis(400)));
+    until_sent(on, &producer).await;
     cluster.with(|cluster| cluster.script(A, Rule::sends().nth(3), wrong));
-    let producer = producer(on, config(&cluster).send_timeout(Duration::from_millis(250)));
     let results = all((0..10).map(|number| producer.send(message(number)))).await;
     let (good, bad): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (9, 1));
@@ -193,7 +201,7 @@ pub async fn an_answer_to_another_request_is_ignored<H: Harness>(on: &H) {
     for result in good {
         stored_once(&cluster, &result.expect("good"));
     }
-    fence(on, &producer).await;
+    until_sent(on, &producer).await;
 }
 
 /// The connection ends, the send is repeated over a new one.
@@ -214,7 +222,7 @@ pub async fn garbage_costs_one_attempt<H: Harness>(on: &H) {
         assert!(protocol, "{failed}");
         stored(&cluster, &receipt);
     }
-    assert_eq!(bodies(&cluster).len(), 7);
+    assert_eq!(count(&cluster), 7);
 }
 
 /// Half an answer is none.
@@ -232,7 +240,7 @@ pub async fn an_answer_cut_short_costs_one_attempt<H: Harness>(on: &H) {
         let lost = matches!(attempt.failure, AttemptFailure::Closed(_));
         assert!(lost && attempt.delivery == Delivery::Unknown, "{attempt}");
     }
-    assert_eq!(bodies(&cluster).len(), 3);
+    assert_eq!(count(&cluster), 3);
 }
 
 /// And the receipt tells of it.

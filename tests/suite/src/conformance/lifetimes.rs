@@ -36,7 +36,7 @@ impl Pending {
         cluster.with(|cluster| cluster.script(A, Rule::sends().always(), silent));
         let producer = of(&client);
         let unanswered = producer.submit(message("unanswered")).await.expect("room");
-        until(on, "the broker has it", || bodies(cluster).len() == 1).await;
+        until(on, "the broker has it", || count(cluster) == 1).await;
         let mut waiting = Box::pin(producer.send(message("waiting")));
         assert!(poll_once(waiting.as_mut()).is_none());
         let flushing = client.clone();
@@ -180,10 +180,10 @@ pub async fn a_client_outlives_the_runtimes_it_is_used_from<H: Harness>(on: &H) 
     let producer = producer(on, config(&cluster));
     for _ in 0..3 {
         let other = on.mortal();
-        let before = bodies(&cluster).len();
+        let before = count(&cluster);
         let theirs = producer.clone();
         other.spawn(Box::pin(async move { while theirs.send(message("theirs")).await.is_ok() {} }));
-        until(on, "they have sent", || bodies(&cluster).len() > before + 5).await;
+        until(on, "they have sent", || count(&cluster) > before + 5).await;
         other.end();
         fence(on, &producer).await;
     }

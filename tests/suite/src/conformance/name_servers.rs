@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rocketmq_driver::{AttemptFailure, ConnectFailure, Delivery, Message, SendErrorKind};
+use rocketmq_driver::{
+    AttemptFailure, ConnectFailure, Delivery, Message, Producer, SendError, SendErrorKind,
+};
 use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Rule};
 
@@ -41,13 +43,24 @@ pub async fn something_else_than_a_name_server_is_named<H: Harness>(on: &H) {
     let garbage = Fault::garbage("HTTP/1.1 400 Bad Request\r\n\r\n");
     cluster.with(|cluster| cluster.script(NAMES, Rule::any().always(), garbage));
     let producer = producer(on, config(&cluster).send_timeout(TIMEOUT));
-    let result = producer.send(message("lost")).await;
-    let error = failed(result, &SendErrorKind::NameServerUnreachable, Delivery::NotSent);
+    let error = told(on, &producer, "broke the protocol").await;
     let text = error.to_string();
     assert!(text.contains(&cluster.address(NAMES).to_string()), "{text}");
     assert!(text.contains("that they are name servers"), "{text}");
-    assert!(text.contains("broke the protocol"), "{text}");
     assert_eq!(error.into_message(), Some(message("lost")));
+}
+
+/// The error of a send that says `what`. A busy machine may not find out within the first one.
+async fn told<H: Harness>(on: &H, producer: &Producer, what: &str) -> SendError {
+    let start = Instant::now();
+    loop {
+        let result = promptly(on, "the send", producer.send(message("lost"))).await;
+        let error = failed(result, &SendErrorKind::NameServerUnreachable, Delivery::NotSent);
+        if error.to_string().contains(what) {
+            return error;
+        }
+        assert!(start.elapsed() < PROMPT, "{error}");
+    }
 }
 
 /// A wrong port: nobody listens.
@@ -58,21 +71,13 @@ pub async fn a_closed_port_is_named_with_what_to_do<H: Harness>(on: &H) {
     let start = Instant::now();
     let result = producer.send(message("lost")).await;
     assert!(start.elapsed() < TIMEOUT + TOLERANCE, "{:?}", start.elapsed());
-    let error = failed(result, &SendErrorKind::NameServerUnreachable, Delivery::NotSent);
-    let text = error.to_string();
+    failed(result, &SendErrorKind::NameServerUnreachable, Delivery::NotSent);
+    let text = told(on, &producer, "nobody listens").await.to_string();
     assert!(text.contains(&cluster.address(NAMES).to_string()), "{text}");
-    assert!(text.contains("check the addresses") && text.contains("nobody listens"), "{text}");
+    assert!(text.contains("check the addresses"), "{text}");
     // The client is not stuck with it.
     cluster.with(|cluster| cluster.restart(NAMES));
     until_sent(on, &producer).await;
-}
-
-async fn until_sent<H: Harness>(on: &H, producer: &rocketmq_driver::Producer) {
-    let start = Instant::now();
-    while let Err(error) = producer.send(message("again")).await {
-        assert!(start.elapsed() < PROMPT, "{error}");
-        on.sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Neither the topic nor one to make it after.
@@ -82,7 +87,7 @@ pub async fn an_unknown_topic_says_so<H: Harness>(on: &H) {
     let result = producer.send(Message::new("Nowhere", "lost")).await;
     let error = failed(result, &SendErrorKind::TopicNotFound, Delivery::NotSent);
     assert!(error.to_string().contains("Nowhere"), "{error}");
-    fence(on, &producer).await;
+    until_sent(on, &producer).await;
 }
 
 /// Before any send.
@@ -104,13 +109,16 @@ pub async fn not_ready_names_every_name_server<H: Harness>(on: &H) {
     cluster.with(|cluster| cluster.nodes().into_iter().for_each(|node| cluster.kill(node)));
     let client = on.start(build(config(&cluster)));
     let start = Instant::now();
-    let error = client.wait_ready(TIMEOUT).await.expect_err("nobody answers");
+    let mut error = client.wait_ready(TIMEOUT).await.expect_err("nobody answers");
     let took = start.elapsed();
     assert!(took < TIMEOUT + TOLERANCE, "{took:?}");
-    assert_eq!(error.name_servers.len(), 2, "{error}");
+    let refused = AttemptFailure::Connect(ConnectFailure::Refused);
+    while error.name_servers.len() < 2 || error.name_servers.iter().any(|it| it.failure != refused)
+    {
+        assert!(start.elapsed() < PROMPT, "{error}");
+        error = client.wait_ready(TIMEOUT).await.expect_err("nobody answers");
+    }
     for server in &error.name_servers {
         assert!(cluster.name_server_addresses().contains(&*server.address), "{error}");
-        let refused = AttemptFailure::Connect(ConnectFailure::Refused);
-        assert_eq!(server.failure, refused, "{error}");
     }
 }

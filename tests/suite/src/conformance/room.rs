@@ -123,5 +123,5 @@ pub async fn submit_waits_for_room_alone<H: Harness>(on: &H) {
     for pending in [first, second, third] {
         pending.await.expect("sent");
     }
-    assert_eq!(bodies(&cluster).len(), 3);
+    assert_eq!(count(&cluster), 3);
 }

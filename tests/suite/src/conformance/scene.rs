@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rocketmq_driver::{
     Client, Config, ConfigBuilder, Delivery, Message, Producer, SendError, SendErrorKind,
-    SendReceipt,
+    SendReceipt, UniqueKey,
 };
 use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{ClusterConfig, Node, Stored};
@@ -37,8 +37,9 @@ pub(super) fn cluster_with(config: ClusterConfig) -> LoopbackCluster {
     LoopbackCluster::start(config.topic(TOPIC, 4)).expect("the loopback interface works")
 }
 
+/// With more time for a send than the default: a busy machine is no reason for another attempt.
 pub(super) fn config(cluster: &LoopbackCluster) -> ConfigBuilder {
-    Config::builder(&cluster.name_server_addresses())
+    Config::builder(&cluster.name_server_addresses()).send_timeout(2 * PROMPT)
 }
 
 pub(super) fn build(config: ConfigBuilder) -> Config {
@@ -112,24 +113,35 @@ pub(super) fn bodies(cluster: &LoopbackCluster) -> Vec<String> {
     stored.into_iter().map(|stored| String::from_utf8(stored.body).expect("UTF-8")).collect()
 }
 
+/// How many messages are stored under the topic.
+pub(super) fn count(cluster: &LoopbackCluster) -> usize {
+    cluster.with(|cluster| cluster.stored_all().filter(|stored| stored.topic == TOPIC).count())
+}
+
+/// How many copies of a message are stored.
+pub(super) fn copies(cluster: &LoopbackCluster, key: UniqueKey) -> usize {
+    let key = Some(key.to_string());
+    cluster.with(|cluster| cluster.stored_all().filter(|stored| stored.unique_key == key).count())
+}
+
 /// The stored message that a receipt names; it has to be where the receipt says.
 pub(super) fn stored(cluster: &LoopbackCluster, receipt: &SendReceipt) -> Stored {
     let position = receipt.position.expect("the broker gives a whole receipt");
-    let all = cluster.with(|cluster| cluster.stored(&receipt.topic));
-    let stored = all.into_iter().find(|stored| {
+    let named = |stored: &&Stored| {
         *stored.broker == *receipt.broker_name
+            && *stored.topic == *receipt.topic
             && stored.queue_id == position.queue_id as i32
             && stored.queue_offset == position.queue_offset
-    });
-    let stored = stored.expect("nothing is stored where the receipt says");
+    };
+    let stored = cluster.with(|cluster| cluster.stored_all().find(named).cloned());
+    let stored = stored.expect("something is stored where the receipt says");
     assert_eq!(stored.unique_key, Some(receipt.unique_key.to_string()), "{receipt:?}");
     stored
 }
 
 /// As [`stored`], and there is no other copy.
 pub(super) fn stored_once(cluster: &LoopbackCluster, receipt: &SendReceipt) -> Stored {
-    let key = receipt.unique_key.to_string();
-    assert_eq!(cluster.with(|cluster| cluster.stored_by_key(&key)).len(), 1, "{receipt:?}");
+    assert_eq!(copies(cluster, receipt.unique_key), 1, "{receipt:?}");
     stored(cluster, receipt)
 }
 
@@ -137,6 +149,15 @@ pub(super) fn stored_once(cluster: &LoopbackCluster, receipt: &SendReceipt) -> S
 pub(super) async fn fence<H: Harness>(on: &H, producer: &Producer) {
     let sent = promptly(on, "the next send", producer.send(message("fence"))).await;
     sent.expect("the next send succeeds");
+}
+
+/// Sends until one succeeds, for a client with little time for each.
+pub(super) async fn until_sent<H: Harness>(on: &H, producer: &Producer) {
+    let start = Instant::now();
+    while let Err(error) = producer.send(message("again")).await {
+        assert!(start.elapsed() < PROMPT, "{error}");
+        on.sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// The error of a send, which must have it.

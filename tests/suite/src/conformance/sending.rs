@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rocketmq_driver::{
     Address, AddressMap, Delivery, Encoding, GroupError, InvalidMessage, Message, MessageQueue,
-    SendErrorKind, SendOptions, SendStatus,
+    Periodic, SendErrorKind, SendOptions, SendStatus,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule, ServerVersion};
 
@@ -64,7 +64,7 @@ pub async fn oneway<H: Harness>(on: &H) {
         let receipt = producer.send_oneway(message(number)).await.expect("handed over");
         assert_eq!(*receipt.broker_name, *"broker-a");
     }
-    until(on, "all are stored", || bodies(&cluster).len() == 20).await;
+    until(on, "all are stored", || count(&cluster) == 20).await;
     assert_eq!(producer.client().stats().oneway, 20);
     let oneway = cluster.with(|cluster| {
         let sends = cluster.frames_of(A, 310).into_iter();
@@ -164,7 +164,7 @@ pub async fn submits_to_one_queue_keep_their_order<H: Harness>(on: &H) {
 /// 1 byte and 4 MiB.
 pub async fn the_smallest_and_the_largest_body<H: Harness>(on: &H) {
     let cluster = cluster(1);
-    let producer = producer(on, config(&cluster).send_timeout(PROMPT));
+    let producer = producer(on, config(&cluster));
     for length in [1, 4 << 20] {
         let body = noise(length, 0);
         let receipt = producer.send(Message::new(TOPIC, body.clone())).await.expect("sent");
@@ -175,7 +175,10 @@ pub async fn the_smallest_and_the_largest_body<H: Harness>(on: &H) {
 /// More than sockets hold, so that writes end in the middle of chunks.
 pub async fn a_broker_that_stops_reading_gets_every_byte_in_the_end<H: Harness>(on: &H) {
     let cluster = cluster(1);
-    let producer = producer(on, config(&cluster).send_timeout(2 * PROMPT));
+    // A heartbeat would wait behind all of it.
+    let far = Duration::from_secs(3_600);
+    let duty = Periodic { first: far, period: far };
+    let producer = producer(on, config(&cluster).heartbeat(duty));
     fence(on, &producer).await;
     cluster.with(|cluster| cluster.stall(A));
     let mut pending = Vec::new();
@@ -316,7 +319,7 @@ pub async fn a_busy_connection_leaves_idle_ones_alone<H: Harness>(on: &H) {
         (0..6).flat_map(|broker| cluster.connections(Node::Broker(broker))).collect::<Vec<_>>()
     });
     assert_eq!((before.len(), before), (6, after));
-    assert_eq!(bodies(&cluster).len(), 12 + 300);
+    assert_eq!(count(&cluster), 12 + 300);
 }
 
 /// Refused before anything is sent, and the message comes back.
