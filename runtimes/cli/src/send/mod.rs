@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: SendArguments) -> ExitCode {
         Err(error) => usage_error(&error.to_string()),
     };
     let runtime = arguments.runtime;
-    let status = runtime.block_on(session(arguments, config)).unwrap_or_else(|error| {
+    let status = runtime.block_on(carry_out(arguments, config)).unwrap_or_else(|error| {
         write_line(&format!("rmq: the runtime cannot start: {error}"));
         INCOMPLETE
     });
@@ -74,7 +74,7 @@ fn config(arguments: &SendArguments) -> Result<Config, ConfigError> {
 }
 
 /// Everything between the start of the client and its end. Gives the exit status.
-async fn session(arguments: SendArguments, config: Config) -> u8 {
+async fn carry_out(arguments: SendArguments, config: Config) -> u8 {
     let started = arguments.runtime.start(config);
     let producer = started.and_then(|client| Ok(client.producer(&arguments.group)?));
     let producer = match producer {
@@ -110,13 +110,13 @@ async fn session(arguments: SendArguments, config: Config) -> u8 {
         }
     };
     let topic = harmless(&arguments.topic);
-    let session = Session::new(arguments, producer, stop, console, total);
-    session.send_all(source.items()).await;
-    session.finish(&source, &topic, start.elapsed()).await
+    let sending = Sending::new(arguments, producer, stop, console, total);
+    sending.send_all(source.items()).await;
+    sending.finish(&source, &topic, start.elapsed()).await
 }
 
 /// What all sends share.
-struct Session {
+struct Sending {
     in_flight: u32,
     oneway: bool,
     json: bool,
@@ -136,18 +136,18 @@ struct Tally {
     output_closed: bool,
 }
 
-impl Session {
+impl Sending {
     fn new(
         arguments: SendArguments,
         producer: Producer,
         stop: Stop,
         console: Console,
         total: Option<u64>,
-    ) -> Session {
+    ) -> Sending {
         let mut options = SendOptions::new();
         options.queue = arguments.queue.clone();
         let progress = Progress::new(console.clone());
-        Session {
+        Sending {
             in_flight: arguments.in_flight,
             oneway: arguments.oneway,
             json: arguments.json,
