@@ -42,6 +42,7 @@ mod drive;
 mod link;
 mod random;
 mod send;
+pub mod swarm;
 mod tap;
 mod trace;
 
@@ -129,6 +130,8 @@ struct Peer {
     deadlines: BTreeSet<(Instant, usize)>,
     links: BTreeMap<ConnId, u64>,
     gone: Vec<ConnId>,
+    /// Connections that the machine has closed.
+    closed: BTreeSet<ConnId>,
     events: Vec<(u64, Event)>,
     ready: Vec<(u64, u64, Result<(), NotReady>)>,
     closed_ns: Option<u64>,
@@ -211,6 +214,7 @@ impl World {
             deadlines: BTreeSet::new(),
             links: BTreeMap::new(),
             gone: Vec::new(),
+            closed: BTreeSet::new(),
             events: Vec::new(),
             ready: Vec::new(),
             closed_ns: None,

@@ -270,7 +270,9 @@ impl Story<'_> {
         // Without the weakly acknowledged one, the first of the list is not the first attempt.
         let weak = outcome.receipt().is_some_and(|r| r.status != SendStatus::SendOk);
         let budget = self.record.deadline_ns - self.record.started_ns;
-        let share = budget / u64::from(self.record.attempts_max) + MS + slack(self.world);
+        let least = super::nanos(config.attempt_timeout_min);
+        let share = (budget / u64::from(self.record.attempts_max)).max(least);
+        let share = share + MS + slack(self.world);
         if let Some(first) = outcome.failed_attempts().first()
             && first.failure == AttemptFailure::TimedOut
             && self.record.attempts_max > 1

@@ -434,8 +434,11 @@ impl World {
 
     /// The client closes its end; what the socket has taken still arrives.
     fn client_closes(&mut self, client: usize, conn: ConnId) {
-        let Some(id) = self.clients[client].links.get(&conn).copied() else {
+        if !self.clients[client].closed.insert(conn) {
             self.complain(format!("{conn} is closed twice"));
+        }
+        let Some(id) = self.clients[client].links.get(&conn).copied() else {
+            // The peer was faster, and the machine had not heard of it.
             return;
         };
         self.forget(id);

@@ -9,18 +9,24 @@ pub struct Trace {
     lines: VecDeque<String>,
     keep: usize,
     total: u64,
+    echo: bool,
 }
 
 impl Trace {
     pub(super) fn new() -> Self {
         // The offset basis of FNV-1a with 128 bits.
         let hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-        Self { hash, lines: VecDeque::new(), keep: 400, total: 0 }
+        Self { hash, lines: VecDeque::new(), keep: 400, total: 0, echo: false }
     }
 
     /// Keeps every line from now on.
     pub fn keep_all(&mut self) {
         self.keep = usize::MAX;
+    }
+
+    /// Writes every line to standard error from now on.
+    pub fn echo(&mut self) {
+        self.echo = true;
     }
 
     /// Equal for two runs if and only if they told the same story.
@@ -45,6 +51,9 @@ impl Trace {
     }
 
     pub(super) fn push(&mut self, line: String) {
+        if self.echo {
+            eprintln!("{line}");
+        }
         for byte in line.bytes().chain([b'\n']) {
             self.hash ^= u128::from(byte);
             // The prime of FNV-1a with 128 bits: 2^88 + 2^8 + 0x3b.
