@@ -46,6 +46,24 @@ fn almost_json() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
+fn receipt_key() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "queueId",
+        "queueOffset",
+        "queueId",
+        "queueOffset",
+        "msgId",
+        "recallHandle",
+        "TRACE_ON",
+        "MSG_REGION",
+        "unknown",
+    ])
+}
+
+fn receipt_value() -> impl Strategy<Value = String> {
+    prop_oneof!["[0-9]", "[1-9][0-9]{1,7}", Just("false".to_owned()), text()]
+}
+
 fn decode_all(bytes: &[u8]) {
     let _ = split_frame(bytes);
     let _ = decode_route(bytes);
@@ -132,6 +150,31 @@ proptest! {
                 let strict: serde_json::Value = serde_json::from_slice(frame.header).unwrap();
                 prop_assert_eq!(&strict["extFields"], &serde_json::to_value(&fields).unwrap());
             }
+        }
+    }
+
+    #[test]
+    fn a_receipt_reads_the_same_however_it_is_written(
+        fields in prop::collection::vec((receipt_key(), prop::option::of(receipt_value())), 0..11),
+    ) {
+        let object = |comma: &str, colon: &str| {
+            let pair = |(key, value): &(&str, Option<String>)| {
+                format!("\"{key}\"{colon}{}", serde_json::to_string(value).unwrap())
+            };
+            let pairs: Vec<_> = fields.iter().map(pair).collect();
+            format!("{{\"extFields\"{colon}{{{}}},\"flag\":1}}", pairs.join(comma))
+        };
+        let (compact, spaced) = (object(",", ":"), object(" , ", " : "));
+        let compact = Command::decode(Encoding::Json, compact.as_bytes()).unwrap();
+        let spaced = Command::decode(Encoding::Json, spaced.as_bytes()).unwrap();
+        let receipt = SendResponse::read(&compact.ext_fields);
+        prop_assert_eq!(&receipt, &SendResponse::read(&spaced.ext_fields));
+        let last = |key: &str| compact.ext_fields.get(key);
+        if let Some(receipt) = receipt {
+            prop_assert_eq!(Some(receipt.queue_id.to_string().into()), last("queueId"));
+            prop_assert_eq!(receipt.offset_message_id, last("msgId"));
+            prop_assert_eq!(receipt.recall_handle, last("recallHandle"));
+            prop_assert_eq!(receipt.trace_on, last("TRACE_ON").is_none_or(|on| on != "false"));
         }
     }
 

@@ -22,7 +22,7 @@ use crate::output::{Completion, Event, EventSet, Output};
 use crate::receipt::{OnewayReceipt, QueuePosition, SendReceipt};
 use crate::slab::Key;
 use crate::wire::{
-    Command, RequestHead, ResponseCode, SendHeader, SendResponse, SendStatus, encode_send,
+    Command, RequestHead, ResponseCode, SendHeader, SendStatus, StoredPlace, encode_send,
     send_request_code,
 };
 
@@ -382,23 +382,18 @@ impl Client {
                 (names.0, names.1, now.saturating_since(op.command.started))
             }
         };
-        let response = SendResponse::read(&command.ext_fields);
-        let position = response.as_ref().map(|response| QueuePosition {
-            queue_id: response.queue_id.unsigned_abs(),
-            queue_offset: response.queue_offset.unsigned_abs(),
-        });
-        let response = response.as_ref();
-        let message_id = response.and_then(|response| response.offset_message_id.as_deref());
-        let handle = response.and_then(|response| response.recall_handle.as_deref());
+        let place = StoredPlace::read(&command.ext_fields);
+        let position = place.position;
         Some(SendReceipt {
             status,
             topic: "".into(),
             broker_name,
             address,
-            position,
+            position: position
+                .map(|(queue_id, queue_offset)| QueuePosition { queue_id, queue_offset }),
             unique_key: op.message.unique_key,
-            offset_message_id: message_id.and_then(|text| text.parse().ok()),
-            recall_handle: handle.map(Into::into),
+            offset_message_id: place.offset_message_id,
+            recall_handle: place.recall_handle.map(Into::into),
             elapsed: now.saturating_since(op.command.started),
             attempt_elapsed,
             failed_attempts: Vec::new(),

@@ -1,6 +1,6 @@
 //! Binary headers: 21 fixed bytes, a remark and length-prefixed pairs.
 
-use super::command::{Command, ExtFields};
+use super::command::{Command, ExtFields, Index};
 use super::error::{DecodeError, DecodeErrorKind};
 use super::json::Text;
 use super::text::lossy;
@@ -76,7 +76,8 @@ pub(super) fn decode(header: &[u8]) -> Result<Command<'_>, DecodeError> {
     if !reader.rest.is_empty() {
         return Err(at(reader.rest, DecodeErrorKind::LeftoverBytes));
     }
-    check_pairs(ext)
+    let mut index = Index::default();
+    check_pairs(ext, &mut index)
         .map_err(|(kind, left)| DecodeError::new(kind, header.len().saturating_sub(left)))?;
     Ok(Command {
         code: i32::from(code),
@@ -86,13 +87,13 @@ pub(super) fn decode(header: &[u8]) -> Result<Command<'_>, DecodeError> {
         flag,
         // An empty remark and none are the same on the wire.
         remark: if remark.is_empty() { None } else { Some(lossy(remark)) },
-        ext_fields: ExtFields::binary(ext),
+        ext_fields: ExtFields::binary(ext, index),
     })
 }
 
 /// Walks over all pairs once. An error comes with the number of bytes left.
 #[inline]
-fn check_pairs(ext: &[u8]) -> Result<(), (DecodeErrorKind, usize)> {
+fn check_pairs<'a>(ext: &'a [u8], index: &mut Index<'a>) -> Result<(), (DecodeErrorKind, usize)> {
     let mut reader = Reader { rest: ext };
     let mut count = 0_usize;
     while !reader.rest.is_empty() {
@@ -101,8 +102,12 @@ fn check_pairs(ext: &[u8]) -> Result<(), (DecodeErrorKind, usize)> {
         if count > EXT_FIELDS_MAX {
             return Err((DecodeErrorKind::TooManyExtFields, left));
         }
-        if reader.pair().is_none() {
+        let Some((key, value)) = reader.pair() else {
             return Err((DecodeErrorKind::ExtEntry, left));
+        };
+        // An empty one means something else, see `next_pair`.
+        if key.is_empty() || value.is_empty() || !index.add(key, value) {
+            index.give_up();
         }
     }
     Ok(())

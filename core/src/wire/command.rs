@@ -111,31 +111,56 @@ fn read_fields<'a>(
 ) -> Result<(), DecodeErrorKind> {
     scanner.expect(b'{')?;
     let mut first = true;
-    while let Some(key) = scanner.next_key(&mut first)? {
-        let owned;
-        let name = if let Some(name) = key.unescaped_bytes() {
-            name
-        } else {
-            owned = key.decode();
-            owned.as_bytes()
-        };
-        match name {
-            b"code" => command.code = scanner.integer()?,
-            b"flag" => command.flag = scanner.integer()?,
-            b"opaque" => command.opaque = scanner.integer()?,
-            b"version" => command.version = scanner.integer()?,
-            b"language" => command.language = language(scanner.value(1)?),
-            b"remark" => command.remark = remark(scanner.value(1)?),
-            b"extFields" => command.ext_fields = read_ext_fields(scanner)?,
-            _ => {
-                scanner.value(1)?;
+    while scanner.next_entry(&mut first)? {
+        // What every server writes is compared instead of being searched for its end.
+        match scanner.rest().first() {
+            Some(b'c') if scanner.take_bytes(b"code\":") => command.code = scanner.integer()?,
+            Some(b'e') if scanner.take_bytes(b"extFields\":") => {
+                read_ext_fields(scanner, &mut command.ext_fields)?;
             }
+            Some(b'f') if scanner.take_bytes(b"flag\":") => command.flag = scanner.integer()?,
+            Some(b'l') if scanner.take_bytes(b"language\":\"JAVA\"") => command.language = 0,
+            Some(b'o') if scanner.take_bytes(b"opaque\":") => command.opaque = scanner.integer()?,
+            Some(b's') if scanner.take_bytes(b"serializeTypeCurrentRPC\":\"JSON\"") => {}
+            Some(b'v') if scanner.take_bytes(b"version\":") => {
+                command.version = scanner.integer()?
+            }
+            _ => read_field(scanner, command)?,
         }
     }
     match scanner.token() {
         Some(_) => Err(DecodeErrorKind::LeftoverBytes),
         None => Ok(()),
     }
+}
+
+/// Reads a field that is unknown, seldom, or whose key is written in an unusual way.
+#[cold]
+fn read_field<'a>(
+    scanner: &mut Scanner<'a>,
+    command: &mut Command<'a>,
+) -> Result<(), DecodeErrorKind> {
+    let key = scanner.key_rest()?;
+    let owned;
+    let name = if let Some(name) = key.unescaped_bytes() {
+        name
+    } else {
+        owned = key.decode();
+        owned.as_bytes()
+    };
+    match name {
+        b"code" => command.code = scanner.integer()?,
+        b"flag" => command.flag = scanner.integer()?,
+        b"opaque" => command.opaque = scanner.integer()?,
+        b"version" => command.version = scanner.integer()?,
+        b"language" => command.language = language(scanner.value(1)?),
+        b"remark" => command.remark = remark(scanner.value(1)?),
+        b"extFields" => read_ext_fields(scanner, &mut command.ext_fields)?,
+        _ => {
+            scanner.value(1)?;
+        }
+    }
+    Ok(())
 }
 
 fn remark(value: Value<'_>) -> Option<Cow<'_, str>> {
@@ -145,25 +170,36 @@ fn remark(value: Value<'_>) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Checks the whole map now; it is read again, without a way to fail, when fields are asked for.
+/// Checks the whole map now, so that it can be read later without a way to fail.
 #[inline]
-fn read_ext_fields<'a>(scanner: &mut Scanner<'a>) -> Result<ExtFields<'a>, DecodeErrorKind> {
+fn read_ext_fields<'a>(
+    scanner: &mut Scanner<'a>,
+    ext: &mut ExtFields<'a>,
+) -> Result<(), DecodeErrorKind> {
+    *ext = ExtFields::default();
     if scanner.token() == Some(b'n') {
         scanner.value(1)?;
-        return Ok(ExtFields::default());
+        return Ok(());
     }
     let start = scanner.rest();
     scanner.expect(b'{')?;
+    if scanner.plain_pairs(|key, value| ext.index.add(key, value)) {
+        ext.fields = Fields::Json(scanner.since(start));
+        return Ok(());
+    }
+    ext.index.give_up();
     let mut first = true;
     let mut count = 0_usize;
-    while scanner.next_key(&mut first)?.is_some() {
+    while scanner.next_entry(&mut first)? {
+        scanner.key_rest()?;
         count = count.saturating_add(1);
         if count > EXT_FIELDS_MAX {
             return Err(DecodeErrorKind::TooManyExtFields);
         }
         scanner.value(2)?;
     }
-    Ok(ExtFields(Fields::Json(scanner.since(start))))
+    ext.fields = Fields::Json(scanner.since(start));
+    Ok(())
 }
 
 /// A language by its name or its number.
@@ -192,7 +228,10 @@ pub(super) const fn known_language(code: u8) -> u8 {
 /// The extension fields of a header, read where they stand in the frame. Reading walks over all
 /// of them, so a reader of many fields should walk once with [`iter`](Self::iter).
 #[derive(Clone, Copy, Default)]
-pub struct ExtFields<'a>(Fields<'a>);
+pub struct ExtFields<'a> {
+    fields: Fields<'a>,
+    index: Index<'a>,
+}
 
 /// Fields that were checked by `Command::decode`.
 #[derive(Clone, Copy, Default)]
@@ -204,10 +243,48 @@ enum Fields<'a> {
     Binary(&'a [u8]),
 }
 
+/// Fields that an [`Index`] has room for. A receipt has six, or seven for a timer message.
+const INDEXED_MAX: usize = 8;
+
+/// The fields as the check came by them, so that the headers met most are walked over only once.
+/// Either all fields are here, or none.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Index<'a> {
+    pairs: [Option<(&'a [u8], &'a [u8])>; INDEXED_MAX],
+    /// Beyond the room once there is a field that cannot be kept.
+    count: usize,
+}
+
+impl<'a> Index<'a> {
+    /// Keeps a field, if there is room. Otherwise, tells so.
+    #[inline]
+    pub(super) fn add(&mut self, key: &'a [u8], value: &'a [u8]) -> bool {
+        let Some(pair) = self.pairs.get_mut(self.count) else {
+            return false;
+        };
+        *pair = Some((key, value));
+        self.count += 1;
+        true
+    }
+
+    /// Notes a field that cannot be kept.
+    #[inline]
+    pub(super) fn give_up(&mut self) {
+        self.count = usize::MAX;
+    }
+
+    /// All fields, if all could be kept.
+    #[inline]
+    fn all(&self) -> Option<impl Iterator<Item = (&'a [u8], &'a [u8])>> {
+        Some(self.pairs.get(..self.count)?.iter().flatten().copied())
+    }
+}
+
 impl<'a> ExtFields<'a> {
     #[inline]
-    pub(super) const fn binary(pairs: &'a [u8]) -> Self {
-        Self(if pairs.is_empty() { Fields::None } else { Fields::Binary(pairs) })
+    pub(super) const fn binary(pairs: &'a [u8], index: Index<'a>) -> Self {
+        let fields = if pairs.is_empty() { Fields::None } else { Fields::Binary(pairs) };
+        Self { fields, index }
     }
 
     /// All fields in the order of the frame. A key that stands twice comes twice; a null value
@@ -230,10 +307,27 @@ impl<'a> ExtFields<'a> {
         self.iter().next().is_none()
     }
 
+    /// Calls `each` with every field in the order of the frame, null values included.
+    #[inline]
+    pub(super) fn visit(&self, mut each: impl FnMut(&[u8], Option<Text<'a>>)) {
+        if let Some(pairs) = self.index.all() {
+            for (key, value) in pairs {
+                each(key, Some(Text::plain(value)));
+            }
+            return;
+        }
+        for (key, value) in self.raw() {
+            match key.unescaped_bytes() {
+                Some(key) => each(key, value),
+                None => each(key.decode().as_bytes(), value),
+            }
+        }
+    }
+
     /// The fields as they stand in the frame, null values included.
     #[inline]
-    pub(super) fn raw(&self) -> RawFields<'a> {
-        match self.0 {
+    fn raw(&self) -> RawFields<'a> {
+        match self.fields {
             Fields::None => RawFields::Binary(&[]),
             Fields::Binary(pairs) => RawFields::Binary(pairs),
             Fields::Json(object) => {
@@ -279,7 +373,7 @@ impl<'a> Iterator for ExtFieldsIter<'a> {
 
 /// Walks over fields without decoding them.
 #[derive(Debug, Clone)]
-pub(super) enum RawFields<'a> {
+enum RawFields<'a> {
     Json { scanner: Scanner<'a>, first: bool },
     Binary(&'a [u8]),
 }
@@ -291,7 +385,10 @@ impl<'a> Iterator for RawFields<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Json { scanner, first } => {
-                let key = scanner.next_key(first).ok()??;
+                if !scanner.next_entry(first).ok()? {
+                    return None;
+                }
+                let key = scanner.key_rest().ok()?;
                 let value = match scanner.value(2).ok()? {
                     Value::Null => None,
                     Value::String(text) | Value::Other(text) => Some(text),

@@ -1,10 +1,10 @@
 //! Offset message ids: where a broker has stored a message.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 use core::str::FromStr;
 
-use super::text::hex_value;
+use super::text::parse_hex;
 
 /// The place of a stored message: the broker's address and the offset in its log. Displays as the
 /// upper-case hexadecimal text that brokers send.
@@ -38,30 +38,34 @@ impl FromStr for OffsetMessageId {
     type Err = OffsetMessageIdError;
 
     /// Reads 32 digits (IPv4) or 56 digits (IPv6) of either case.
-    // Java: MessageDecoder#decodeMessageId
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.as_bytes();
-        let host_digits = match text.len() {
-            32 => 8,
-            56 => 32,
-            _ => return Err(OffsetMessageIdError),
-        };
-        let (host, rest) = text.split_at_checked(host_digits).ok_or(OffsetMessageIdError)?;
-        let (port, offset) = rest.split_at_checked(8).ok_or(OffsetMessageIdError)?;
-        let host = match u32::try_from(hex_number(host)?) {
-            Ok(bits) if host_digits == 8 => IpAddr::V4(Ipv4Addr::from_bits(bits)),
-            _ => IpAddr::V6(Ipv6Addr::from_bits(hex_number(host)?)),
-        };
-        let port = u16::try_from(hex_number(port)?).map_err(|_| OffsetMessageIdError)?;
-        let offset = u64::try_from(hex_number(offset)?).map_err(|_| OffsetMessageIdError)?;
-        Ok(Self { host, port, commit_log_offset: offset.cast_signed() })
+        Self::from_digits(text.as_bytes()).ok_or(OffsetMessageIdError)
     }
 }
 
-/// At most 32 digits.
-fn hex_number(digits: &[u8]) -> Result<u128, OffsetMessageIdError> {
-    digits.iter().try_fold(0, |number, digit| {
-        let value = hex_value(*digit).ok_or(OffsetMessageIdError)?;
-        Ok(number << 4 | u128::from(value))
-    })
+impl OffsetMessageId {
+    /// Reads 32 digits (IPv4) or 56 digits (IPv6) of either case.
+    // Java: MessageDecoder#decodeMessageId
+    pub(crate) fn from_digits(digits: &[u8]) -> Option<Self> {
+        let (words, rest) = digits.as_chunks::<8>();
+        let number = |digits: &[u8; 8]| parse_hex(*digits);
+        let (host, words) = match words {
+            [host, words @ ..] if words.len() == 3 => (IpAddr::V4(number(host)?.into()), words),
+            [a, b, c, d, words @ ..] if words.len() == 3 => {
+                let [a, b, c, d] = [number(a)?, number(b)?, number(c)?, number(d)?].map(u128::from);
+                (IpAddr::V6(Ipv6Addr::from_bits(a << 96 | b << 64 | c << 32 | d)), words)
+            }
+            _ => return None,
+        };
+        let [port, high, low] = words else { return None };
+        if !rest.is_empty() {
+            return None;
+        }
+        let offset = u64::from(number(high)?) << 32 | u64::from(number(low)?);
+        Some(Self {
+            host,
+            port: u16::try_from(number(port)?).ok()?,
+            commit_log_offset: offset.cast_signed(),
+        })
+    }
 }

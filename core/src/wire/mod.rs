@@ -42,4 +42,5 @@ pub use route::{
 };
 pub use send_header::{SendHeader, encode_send};
 pub use send_response::SendResponse;
+pub(crate) use send_response::StoredPlace;
 pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};

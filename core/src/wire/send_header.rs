@@ -178,40 +178,48 @@ fn write<N: Names>(
 }
 
 fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>) {
-    let number = |out: &mut Vec<u8>, key: Key, value: i64| {
-        out.extend_from_slice(key.json.as_bytes());
-        push_decimal(out, value);
-    };
-    let text = |out: &mut Vec<u8>, key: Key, value: &str| {
-        if !value.is_empty() {
-            out.extend_from_slice(key.json.as_bytes());
-            push_escaped(out, value);
-        }
-    };
-    let boolean = |out: &mut Vec<u8>, key: Key, value: bool| {
-        out.extend_from_slice(key.json.as_bytes());
-        out.extend_from_slice(boolean_text(value));
-    };
     // A key closes the value before it; the first field is one that is always there.
     let first = N::DEFAULT_TOPIC_QUEUE_NUMS.json.as_bytes();
     out.extend_from_slice(first.get(2..).unwrap_or_default());
     push_decimal(out, i64::from(header.default_topic_queue_nums));
-    text(out, N::PRODUCER_GROUP, header.producer_group);
-    text(out, N::TOPIC, header.topic);
-    text(out, N::DEFAULT_TOPIC, header.default_topic);
-    number(out, N::QUEUE_ID, i64::from(header.queue_id));
-    number(out, N::SYS_FLAG, i64::from(header.sys_flag));
-    number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms);
-    number(out, N::FLAG, i64::from(header.flag));
-    text(out, N::PROPERTIES, header.properties);
-    number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times));
-    boolean(out, N::UNIT_MODE, header.unit_mode);
+    json_text(out, N::PRODUCER_GROUP, header.producer_group);
+    json_text(out, N::TOPIC, header.topic);
+    json_text(out, N::DEFAULT_TOPIC, header.default_topic);
+    json_number(out, N::QUEUE_ID, i64::from(header.queue_id));
+    json_number(out, N::SYS_FLAG, i64::from(header.sys_flag));
+    json_number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms);
+    json_number(out, N::FLAG, i64::from(header.flag));
+    json_text(out, N::PROPERTIES, header.properties);
+    json_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times));
+    json_boolean(out, N::UNIT_MODE, header.unit_mode);
     if let Some(times) = header.max_reconsume_times {
-        number(out, N::MAX_RECONSUME_TIMES, i64::from(times));
+        json_number(out, N::MAX_RECONSUME_TIMES, i64::from(times));
     }
-    boolean(out, N::BATCH, header.batch);
-    text(out, N::BROKER_NAME, header.broker_name);
+    json_boolean(out, N::BATCH, header.batch);
+    json_text(out, N::BROKER_NAME, header.broker_name);
     out.extend_from_slice(b"\"}");
+}
+
+// Forced, like those below: the length of the key has to be known for it to be copied without a
+// call.
+#[inline(always)]
+fn json_number(out: &mut Vec<u8>, key: Key, value: i64) {
+    out.extend_from_slice(key.json.as_bytes());
+    push_decimal(out, value);
+}
+
+#[inline(always)]
+fn json_text(out: &mut Vec<u8>, key: Key, value: &str) {
+    if !value.is_empty() {
+        out.extend_from_slice(key.json.as_bytes());
+        push_escaped(out, value);
+    }
+}
+
+#[inline(always)]
+fn json_boolean(out: &mut Vec<u8>, key: Key, value: bool) {
+    out.extend_from_slice(key.json.as_bytes());
+    out.extend_from_slice(boolean_text(value));
 }
 
 fn write_binary<N: Names>(
@@ -219,40 +227,44 @@ fn write_binary<N: Names>(
     start: &Start<'_>,
     header: &SendHeader<'_>,
 ) -> Result<(), EncodeError> {
-    let text = |out: &mut Vec<u8>, key: Key, value: &[u8]| {
-        if value.is_empty() {
-            return Ok(());
-        }
-        out.extend_from_slice(key.binary.as_bytes());
-        push_long_text(out, value)
-    };
-    let number = |out: &mut Vec<u8>, key: Key, value: i64| {
-        out.extend_from_slice(key.binary.as_bytes());
-        if let 0..=9 = value {
-            out.extend_from_slice(&[0, 0, 0, 1, b'0' + value as u8]);
-            return Ok(());
-        }
-        push_long_text(out, Decimal::new(value).as_bytes())
-    };
     start.binary_before(out)?;
     let map = OpenLength::new(out);
-    text(out, N::PRODUCER_GROUP, header.producer_group.as_bytes())?;
-    text(out, N::TOPIC, header.topic.as_bytes())?;
-    text(out, N::DEFAULT_TOPIC, header.default_topic.as_bytes())?;
-    number(out, N::DEFAULT_TOPIC_QUEUE_NUMS, i64::from(header.default_topic_queue_nums))?;
-    number(out, N::QUEUE_ID, i64::from(header.queue_id))?;
-    number(out, N::SYS_FLAG, i64::from(header.sys_flag))?;
-    number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms)?;
-    number(out, N::FLAG, i64::from(header.flag))?;
-    text(out, N::PROPERTIES, header.properties.as_bytes())?;
-    number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times))?;
-    text(out, N::UNIT_MODE, boolean_text(header.unit_mode))?;
+    binary_text(out, N::PRODUCER_GROUP, header.producer_group.as_bytes())?;
+    binary_text(out, N::TOPIC, header.topic.as_bytes())?;
+    binary_text(out, N::DEFAULT_TOPIC, header.default_topic.as_bytes())?;
+    binary_number(out, N::DEFAULT_TOPIC_QUEUE_NUMS, i64::from(header.default_topic_queue_nums))?;
+    binary_number(out, N::QUEUE_ID, i64::from(header.queue_id))?;
+    binary_number(out, N::SYS_FLAG, i64::from(header.sys_flag))?;
+    binary_number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms)?;
+    binary_number(out, N::FLAG, i64::from(header.flag))?;
+    binary_text(out, N::PROPERTIES, header.properties.as_bytes())?;
+    binary_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times))?;
+    binary_text(out, N::UNIT_MODE, boolean_text(header.unit_mode))?;
     if let Some(times) = header.max_reconsume_times {
-        number(out, N::MAX_RECONSUME_TIMES, i64::from(times))?;
+        binary_number(out, N::MAX_RECONSUME_TIMES, i64::from(times))?;
     }
-    text(out, N::BATCH, boolean_text(header.batch))?;
-    text(out, N::BROKER_NAME, header.broker_name.as_bytes())?;
+    binary_text(out, N::BATCH, boolean_text(header.batch))?;
+    binary_text(out, N::BROKER_NAME, header.broker_name.as_bytes())?;
     map.close(out)
+}
+
+#[inline(always)]
+fn binary_text(out: &mut Vec<u8>, key: Key, value: &[u8]) -> Result<(), EncodeError> {
+    if value.is_empty() {
+        return Ok(());
+    }
+    out.extend_from_slice(key.binary.as_bytes());
+    push_long_text(out, value)
+}
+
+#[inline(always)]
+fn binary_number(out: &mut Vec<u8>, key: Key, value: i64) -> Result<(), EncodeError> {
+    out.extend_from_slice(key.binary.as_bytes());
+    if let 0..=9 = value {
+        out.extend_from_slice(&[0, 0, 0, 1, b'0' + value as u8]);
+        return Ok(());
+    }
+    push_long_text(out, Decimal::new(value).as_bytes())
 }
 
 // Java: Boolean#toString
