@@ -2,3 +2,8 @@
 
 pub mod conformance;
 pub mod fuzz;
+
+/// The README's example, compiled by the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub mod readme {}
