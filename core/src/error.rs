@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::message::{InvalidMessage, Message};
+use crate::message::{InvalidMessage, Message, PreparedMessage};
 use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
 
 /// A send that was not acknowledged.
@@ -29,6 +29,13 @@ impl SendError {
     /// A failure of a send that had no attempt: nothing was sent.
     pub fn not_sent(kind: SendErrorKind, message: Message) -> SendError {
         SendError::new(kind, Delivery::NotSent, Vec::new(), None, message, Duration::ZERO)
+    }
+
+    /// The same for a message that has its unique key already.
+    pub fn not_sent_prepared(kind: SendErrorKind, message: PreparedMessage) -> SendError {
+        let key = Some(message.unique_key());
+        let message = message.into_message();
+        SendError::new(kind, Delivery::NotSent, Vec::new(), key, message, Duration::ZERO)
     }
 
     pub(crate) fn new(

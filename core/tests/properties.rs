@@ -136,7 +136,7 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let fields: BTreeMap<_, _> =
-            fields.into_iter().filter(|(key, value)| !key.is_empty() && !value.is_empty()).collect();
+            fields.into_iter().filter(|(k, v)| !k.is_empty() && !v.is_empty()).collect();
         let pairs: Vec<_> =
             fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let expected = (code, opaque, oneway, fields.clone(), body.clone());

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use super::outbox::Owner;
 use super::requests::Request;
 use super::session::Queued;
 use super::timers::{TimerId, TimerKey};
@@ -132,19 +133,38 @@ impl Client {
         let (conn, started) = (control.conn, control.started);
         let probe = matches!(control.kind, ControlKind::Heartbeat { probe: true });
         let name_server = matches!(control.kind, ControlKind::RouteQuery { .. });
+        // A request that waits behind large bodies says nothing about the peer; whether it takes
+        // bytes at all is for the stalled write to say.
+        let unsent = self.is_unsent(key, conn);
+        if probe && unsent {
+            let at = self.now + crate::limits::PROBE_TIMEOUT;
+            let timer = self.timers.schedule(at, TimerKey::Control(key));
+            if let Some(control) = self.controls.get_mut(key) {
+                control.timer = timer;
+            }
+            return;
+        }
         self.control_failed(key, AttemptFailure::TimedOut);
         let Some(conn) = conn else { return };
         let Some(session) = self.session(conn) else {
             return;
         };
         session.probing &= !probe;
-        let silent = session.ready && session.last_received <= started;
+        let silent = session.ready && session.last_received <= started && !unsent;
         // A name server has no heartbeat to be probed with, and nothing else to lose.
         if silent && (probe || name_server) && self.life != Life::Closed {
             self.close_session(conn, CloseReason::Silent, true);
         } else if silent {
             self.probe(conn);
         }
+    }
+
+    /// Whether the socket has not taken all of a request yet.
+    fn is_unsent(&self, key: Key, conn: Option<ConnId>) -> bool {
+        let queued = self.controls.get(key).is_some_and(|control| control.opaque.is_none());
+        let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
+        let owner = Owner::Control(key);
+        queued || session.is_some_and(|session| session.outbox.owners().any(|o| o == owner))
     }
 
     /// Asks a silent connection for a sign of life, once at a time.

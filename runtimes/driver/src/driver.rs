@@ -259,7 +259,7 @@ impl<R: Runtime> Driver<R> {
             None => Err((SendErrorKind::Closed, request.message)),
         };
         if let Err((kind, message)) = result {
-            let error = SendError::not_sent(kind, message.into_message());
+            let error = SendError::not_sent_prepared(kind, message);
             self.ledger.end(op, Err(error.with_elapsed(now.saturating_since(started))));
         }
     }

@@ -54,7 +54,7 @@ impl Request {
     /// What a send ends with at `now` that the machine never saw.
     pub(crate) fn error(&self, kind: SendErrorKind, now: Instant) -> SendError {
         let elapsed = now.saturating_since(self.started);
-        SendError::not_sent(kind, self.message.message().clone()).with_elapsed(elapsed)
+        SendError::not_sent_prepared(kind, self.message.clone()).with_elapsed(elapsed)
     }
 }
 
@@ -189,7 +189,7 @@ impl Shared {
         }
         result.map_err(|(kind, request)| {
             let elapsed = self.clock.now().saturating_since(request.started);
-            SendError::not_sent(kind, request.message.into_message()).with_elapsed(elapsed)
+            SendError::not_sent_prepared(kind, request.message).with_elapsed(elapsed)
         })
     }
 

@@ -44,8 +44,10 @@ fn lines_have_at_most_100_columns_and_files_800_lines() {
         if count > 800 {
             offences.push(format!("{name}: {count} lines"));
         }
+        // Bytes as a peer sends them stand in tests as one literal.
+        let data = |line: &str| name.contains("/tests/") && line.contains('"');
         for (number, line) in text.lines().enumerate() {
-            if line.chars().count() > 100 {
+            if line.chars().count() > 100 && !data(line) {
                 offences.push(format!("{name}:{}: {} columns", number + 1, line.chars().count()));
             }
         }

@@ -107,7 +107,8 @@ macro_rules! conformance {
             sending: send, receipts_tell_what_the_broker_stored, oneway, many_tasks_send_at_once,
                 one_task_submits_thousands_and_answers_come_out_of_order,
                 submits_to_one_queue_keep_their_order, the_smallest_and_the_largest_body,
-                a_broker_that_stops_reading_gets_every_byte_in_the_end, binary_headers, the_encoding_is_on_the_wire,
+                a_broker_that_stops_reading_gets_every_byte_in_the_end, binary_headers,
+                the_encoding_is_on_the_wire,
                 name_servers_by_host_name, addresses_are_mapped, two_groups_share_a_client,
                 a_busy_connection_leaves_idle_ones_alone, an_invalid_message_comes_back;
             room: senders_wait_and_go_on_in_the_order_in_which_they_came,
