@@ -299,6 +299,28 @@ fn t45_go_away_for_ever_ends_after_all_attempts() {
 }
 
 #[test]
+fn t45_go_away_in_answer_to_a_heartbeat_or_a_query_drains_too() {
+    let mut world = warm(1);
+    world.with(|cluster| {
+        cluster.script(A, Rule::heartbeats().times(1), Fault::go_away());
+        cluster.script(crate::common::NS, Rule::routes().times(1), Fault::go_away());
+    });
+    let links = |world: &rocketmq_testkit::world::World| {
+        let name_server = world.cluster().connections(crate::common::NS);
+        (world.cluster().connections(A), name_server)
+    };
+    let before = links(&world);
+    world.run_for(secs(40));
+    let id = world.send(TOPIC, "m");
+    assert!(world.wait(id).is_stored());
+    world.run_for(secs(35));
+    let after = links(&world);
+    assert_eq!((after.0.len(), after.1.len()), (1, 1));
+    assert!(before.0 != after.0 && before.1 != after.1, "both servers see a fresh connection");
+    world.finish();
+}
+
+#[test]
 fn oneway_messages_are_not_answered_and_end_with_their_last_byte() {
     let mut world = warm(2);
     let id = world.submit(SendSpec::new(TOPIC, "m").oneway());

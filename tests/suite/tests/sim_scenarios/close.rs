@@ -111,6 +111,27 @@ fn t87_close_while_dialling() {
 }
 
 #[test]
+fn t87_close_with_ten_thousand_in_flight_ends_every_one() {
+    let mut world = crate::common::world_with(1, 2, |c| c.in_flight_messages_max(10_000));
+    crate::common::warm_up(&mut world);
+    world.with(|cluster| cluster.stall(A));
+    for n in 0..10_000 {
+        world.send(TOPIC, &format!("m{n}"));
+    }
+    world.run_for(ms(20));
+    world.shutdown(0, ms(100));
+    assert!(world.run_until(secs(3), |world| world.closed_ns(0).is_some()));
+    let ended = |wanted: Option<Delivery>| {
+        let outcomes = world.records().iter().filter_map(|record| record.outcome.as_ref());
+        outcomes.filter(|outcome| outcome.delivery() == wanted).count()
+    };
+    assert_eq!(ended(None), 5_001, "the warm-up and what the other broker has");
+    let (unknown, not_sent) = (ended(Some(Delivery::Unknown)), ended(Some(Delivery::NotSent)));
+    assert_eq!(unknown + not_sent, 5_000);
+    assert!(unknown > 100 && not_sent > 100, "{unknown} in the socket, {not_sent} behind it");
+}
+
+#[test]
 fn a_broker_that_does_not_answer_delays_the_close_by_a_second_at_most() {
     let mut world = warm(2);
     world.with(|cluster| cluster.stall(A));

@@ -148,6 +148,7 @@ pub(super) fn all(world: &World) -> Vec<String> {
     for stored in world.cluster.stored_all() {
         *copies.entry(stored.unique_key.as_deref().unwrap_or("")).or_default() += 1;
     }
+    let gone = sent_away(world);
     let mut keys: Vec<&str> = world.sends.iter().map(|send| &*send.unique_key).collect();
     keys.sort_unstable();
     if keys.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -160,6 +161,7 @@ pub(super) fn all(world: &World) -> Vec<String> {
         story.attempts(&mut found);
         story.sameness(&mut found);
         story.legality(&mut found);
+        story.not_sent_away(&gone, &mut found);
         story.spread(&mut found);
         if world.finished {
             story.truth(&mut found);
@@ -236,6 +238,16 @@ impl Story<'_> {
                 let (index, code) = (self.index, answer.code);
                 found.push(format!("I-08: send #{index} went on after the answer {code}"));
             }
+        }
+    }
+
+    /// A connection whose peer asked to go away takes nothing new.
+    fn not_sent_away(&self, gone: &BTreeMap<u64, u64>, found: &mut Vec<String>) {
+        let started = self.record.started_ns;
+        let after = |frame: &&&WireFrame| gone.get(&frame.link).is_some_and(|at| *at < started);
+        if let Some(frame) = self.frames.iter().find(after) {
+            let (index, link) = (self.index, frame.link);
+            found.push(format!("T-45: send #{index} began on connection {link} after GO_AWAY"));
         }
     }
 
@@ -368,6 +380,47 @@ impl Story<'_> {
             answer.is_some_and(|answer| certain(answer.code))
         })
     }
+}
+
+/// Connections on which a client was asked to go away, and when.
+fn sent_away(world: &World) -> BTreeMap<u64, u64> {
+    let mut gone = BTreeMap::new();
+    for frame in world.tap.frames.iter() {
+        if let Some(answer) = &frame.answer
+            && answer.code == response_code::GO_AWAY
+        {
+            let at = gone.entry(frame.link).or_insert(answer.at_ns);
+            *at = answer.at_ns.min(*at);
+        }
+    }
+    gone
+}
+
+/// I-22: a healthy connection on which a broker was greeted is not closed without a farewell.
+pub(super) fn at_farewell(world: &World, id: u64) -> Option<String> {
+    let link = world.links.get(&id)?;
+    let excused = world.relaxed.addresses || link.silent || link.unread || link.to_server.held > 0;
+    let node = link.node.filter(|node| matches!(node, Node::Broker(_)) && !excused)?;
+    let sent = |code: i32| {
+        let mine = world.tap.frames.iter().filter(|frame| frame.link == id);
+        mine.into_iter().any(|frame| frame.command.code == code)
+    };
+    let silent = !sent(request_code::UNREGISTER_CLIENT) && sent(request_code::HEART_BEAT);
+    let away = sent_away(world).contains_key(&id);
+    (silent && !away).then(|| format!("I-22: {} leaves {node:?} without a word", link.conn))
+}
+
+/// I-21: a client greets every broker about every 30 s while all is well.
+pub(super) fn heartbeats(world: &World, client: usize, brokers: usize) -> Vec<String> {
+    let config = world.clients[client].machine.config();
+    let period = super::nanos(config.heartbeat.period) + SECOND + slack(world) * 2;
+    let greeted = |broker: &usize| {
+        let mine = world.cluster.heartbeats(*broker).iter().rev();
+        let last = mine.into_iter().find(|h| *h.heartbeat.client_id == *config.client_id);
+        last.is_some_and(|heartbeat| heartbeat.at_ns + period >= world.now)
+    };
+    let missed = (0..brokers).filter(|broker| !greeted(broker));
+    missed.map(|broker| format!("I-21: client {client} does not greet broker {broker}")).collect()
 }
 
 /// I-18: name servers are asked once at a time for one topic, and not too often.

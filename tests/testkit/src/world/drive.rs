@@ -178,6 +178,12 @@ impl World {
             Output::Connect { conn, address } => self.dial(client, conn, &address.to_string()),
             Output::Close { conn, reason } => {
                 self.note(format!("c{client} > close {conn} {reason}"));
+                let link = self.clients[client].links.get(&conn).copied();
+                if let Some(link) = link.filter(|_| reason == CloseReason::Shutdown)
+                    && let Some(complaint) = check::at_farewell(self, link)
+                {
+                    self.complain(complaint);
+                }
                 self.client_closes(client, conn);
             }
             Output::Complete { op, result } => match outcome_of(result) {

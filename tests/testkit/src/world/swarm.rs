@@ -205,6 +205,9 @@ impl Plan {
             let pause = if world.now() < gate { 2_000 } else { 250 };
             world.run_for(Duration::from_millis(pause));
         }
+        for complaint in super::check::heartbeats(world, 0, self.brokers) {
+            world.complain(complaint);
+        }
         world.run_until_idle();
         for id in probes {
             let record = world.record(id);
