@@ -125,6 +125,10 @@ pub const LOOKUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Time after which a look-up that failed for all name servers is tried again while sends wait.
 pub const LOOKUP_RETRY: Duration = Duration::from_millis(200);
 
+/// Time after which a refresh that failed for all name servers is tried again: well before the
+/// next one is due, so that one lost answer does not keep a route out of date for a minute.
+pub const REFRESH_RETRY: Duration = Duration::from_secs(5);
+
 /// Time for the answer to a probe of a connection that has been silent.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 

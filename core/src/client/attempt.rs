@@ -49,7 +49,13 @@ impl Client {
         }
         let chosen = match self.choose(id) {
             Ok(chosen) => chosen,
-            Err(kind) => return self.fail(id, kind),
+            Err(kind) => {
+                // Java: DefaultMQProducerImpl#tryToFindTopicPublishInfo looks again as well.
+                if let Some(topic) = self.ops.get(id).map(|op| op.topic) {
+                    self.refresh_soon(topic, id, ResponseCode::SUCCESS);
+                }
+                return self.fail(id, kind);
+            }
         };
         let untried = self.untried_brokers(id, chosen.broker);
         let Some(op) = self.ops.get_mut(id) else {

@@ -112,9 +112,9 @@ impl Client {
         if earliest <= now {
             return self.start_lookup(key);
         }
-        if topic.timer == super::TimerId::NONE {
-            topic.timer = self.timers.schedule(earliest, TimerKey::Topic(key));
-        }
+        // A refresh that failed has its next try later than that.
+        self.timers.cancel(&mut topic.timer);
+        topic.timer = self.timers.schedule(earliest, TimerKey::Topic(key));
     }
 
     /// Refreshes all routes, on the named timer.
@@ -290,13 +290,14 @@ impl Client {
             return self.topic_not_found(key);
         }
         let failures = self.failures_of(&lookup);
-        let wait = self.rng.jitter(limits::LOOKUP_RETRY);
         let wanted = self.is_lookup_wanted(key);
+        let pause = if wanted { limits::LOOKUP_RETRY } else { limits::REFRESH_RETRY };
+        let wait = self.rng.jitter(pause);
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
         topic.failures = failures;
-        if wanted {
+        if wanted || known {
             topic.timer = self.timers.schedule(self.now + wait, TimerKey::Topic(key));
         }
         self.tidy_waiters(key);

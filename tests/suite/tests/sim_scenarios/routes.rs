@@ -158,6 +158,22 @@ fn routes_are_refreshed_every_30_s_or_up_to_a_tenth_earlier() {
 }
 
 #[test]
+fn a_refresh_that_failed_is_tried_again_within_seconds() {
+    let mut world = warm(2);
+    world.with(|cluster| cluster.stall(NS));
+    world.run_for(secs(30));
+    assert!(!events(&world, |e| matches!(e, Event::RouteFailed { .. })).is_empty());
+    world.with(|cluster| {
+        cluster.resume(NS);
+        cluster.set_topic(0, TOPIC, TopicConfig::new(8));
+    });
+    world.run_for(secs(9));
+    let changed = events(&world, |e| matches!(e, Event::RouteChanged { queues: 12, .. }));
+    assert_eq!(changed.len(), 1, "not only with the next refresh");
+    world.finish();
+}
+
+#[test]
 fn a_broken_name_server_is_not_asked_more_often_because_more_is_sent() {
     let mut world = world(1);
     let fault = Fault::answer(1, "not ready");
@@ -214,9 +230,11 @@ fn hostile_routes_end_in_a_typed_error_and_cost_nothing() {
         assert_eq!(error.kind(), &SendErrorKind::NoWritableQueue, "{name}");
         assert_eq!(error.delivery(), Delivery::NotSent);
         assert!(world.now() < 1_000_000_000, "{name}: at once");
-        // When the route is mended, so is the client.
+        // When the route is mended, so is the client: a send that failed for the route looks again.
+        world.run_for(secs(2));
         world.with(|cluster| cluster.override_routes(TOPIC, None));
-        world.run_for(secs(33));
+        world.send(TOPIC, "fails as well, or finds the queue");
+        world.run_for(secs(1));
         let id = world.send(TOPIC, "m");
         assert!(world.wait(id).is_stored(), "{name}");
         world.finish();
