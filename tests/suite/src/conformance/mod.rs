@@ -2,7 +2,7 @@
 //! interface.
 //!
 //! A case is an async function, generic over its [`Harness`], and named once, in
-//! [`conformance!`](crate::conformance). The macro makes one test of each for every harness, so no
+//! [`conformance!`](crate::conformance!). The macro makes one test of each for every harness, so no
 //! runtime can lack one. What the servers stored is the judge: `rocketmq-testkit` has its own codec
 //! and its own idea of what a broker does.
 //!
