@@ -20,6 +20,10 @@ impl Client {
             buf.clear();
             return;
         };
+        // A read that brought nothing says nothing about the peer.
+        if buf.is_empty() {
+            return;
+        }
         session.last_received = now;
         session.last_activity = now;
         let mut consumed = 0;

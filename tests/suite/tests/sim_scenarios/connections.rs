@@ -3,7 +3,7 @@
 use rocketmq_core::{CloseReason, Delivery, Event};
 use rocketmq_testkit::cluster::Fault;
 use rocketmq_testkit::wire::Command;
-use rocketmq_testkit::world::{LinkProfile, SendSpec, World};
+use rocketmq_testkit::world::{Habits, LinkProfile, SendSpec, World};
 
 use crate::common::{
     A, B, NS, TOPIC, cluster, config, elapsed, events, ms, secs, warm, warm_up, warm_with, world,
@@ -30,6 +30,19 @@ fn t48_a_half_open_connection_is_probed_and_cut() {
     let id = world.send(TOPIC, "on a fresh connection");
     assert!(world.wait(id).is_stored());
     assert!(elapsed(&world, id) < ms(200));
+    world.finish();
+}
+
+#[test]
+fn a_read_that_brings_nothing_is_no_sign_of_life() {
+    let mut world = warm(1);
+    world.set_habits(Habits { noise: 1_000, ..Habits::default() });
+    world.silence(A);
+    for n in 0..40 {
+        world.submit(SendSpec::new(TOPIC, format!("m{n}")).timeout(secs(1)));
+        world.run_for(ms(100));
+    }
+    assert_eq!(closings(&world, CloseReason::Silent).len(), 1);
     world.finish();
 }
 
