@@ -164,7 +164,8 @@ fn print_row(setting: &Setting, pair: &Pair) -> f64 {
     let (floor, ours) = (&pair.floor[..], &pair.ours[..]);
     let ratio = cpu(ours) / cpu(floor);
     println!(
-        "{:<7}{:>6}{:>7} |{:>16.2}{:>8.2} {:>13}{:>6.2} |{:>18.1}{:>7.1} |{:>14.0}{:>7.0}{:>9.0}{:>7.0}",
+        "{:<7}{:>6}{:>7} |{:>16.2}{:>8.2} {:>13}{:>6.2} |{:>18.1}{:>7.1} \
+         |{:>14.0}{:>7.0}{:>9.0}{:>7.0}",
         format!("{:?}", setting.encoding).to_lowercase(),
         setting.body,
         setting.in_flight,
