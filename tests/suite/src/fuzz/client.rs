@@ -24,7 +24,7 @@ const STEPS_MS: [u64; 12] = [0, 1, 9, 10, 100, 400, 1_000, 3_000, 15_000, 30_000
 const FAILURES: [ConnectFailure; 3] =
     [ConnectFailure::Refused, ConnectFailure::TimedOut, ConnectFailure::NameNotResolved];
 
-/// Any inputs in any order: see [`Model`] for what must hold.
+/// Any inputs in any order: see the model above for what must hold.
 pub fn client(data: &[u8]) {
     client_outcome(data);
 }
