@@ -9,7 +9,10 @@ use bytes::Bytes;
 use crate::config::{Config, is_name_byte};
 use crate::limits;
 use crate::time::ClockReading;
-use crate::wire::{EncodeError, UniqueKey, is_reserved, property, push_property};
+use crate::wire::{
+    EncodeError, Encoding, PropertyText, PropertyWriter, UniqueKey, check_property, is_reserved,
+    property,
+};
 
 /// A message to be sent. The body is shared, never copied, when the message is cloned.
 #[derive(Clone, PartialEq, Debug)]
@@ -122,6 +125,11 @@ impl Message {
     pub(crate) fn into_topic(self) -> Cow<'static, str> {
         self.topic
     }
+
+    /// Takes the topic out of a message that is about to go.
+    pub(crate) fn take_topic(&mut self) -> Cow<'static, str> {
+        core::mem::take(&mut self.topic)
+    }
 }
 
 /// A message that has been checked and has its unique key and its property string. Made on the
@@ -129,7 +137,7 @@ impl Message {
 #[derive(Clone, PartialEq, Debug)]
 pub struct PreparedMessage {
     pub(crate) message: Message,
-    pub(crate) properties: String,
+    pub(crate) properties: PropertyText,
     pub(crate) unique_key: UniqueKey,
     pub(crate) clock: ClockReading,
 }
@@ -147,7 +155,8 @@ impl PreparedMessage {
         clock: ClockReading,
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
-        match check(&message, config).and_then(|()| render(&message, unique_key)) {
+        let encoding = config.encoding;
+        match check(&message, config).and_then(|()| render(&message, unique_key, encoding)) {
             Ok(properties) => Ok(PreparedMessage { message, properties, unique_key, clock }),
             Err(error) => Err((error, message)),
         }
@@ -294,13 +303,17 @@ fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
     Ok(())
 }
 
-fn render(message: &Message, unique_key: UniqueKey) -> Result<String, InvalidMessage> {
+fn render(
+    message: &Message,
+    unique_key: UniqueKey,
+    encoding: Encoding,
+) -> Result<PropertyText, InvalidMessage> {
     // One allocation: the fixed part is "UNIQ_KEY", "WAIT", separators and up to 56 hex digits.
-    let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.len() + value.len() + 2;
+    let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.len() + value.len() + 12;
     let own = message.properties.iter().map(pair).sum::<usize>();
     let keys = message.keys.iter().map(|key| key.len() + 1).sum::<usize>();
     let tag = message.tag.as_ref().map_or(0, |tag| tag.len());
-    let mut out = String::with_capacity(own + keys + tag + 96);
+    let mut out = PropertyWriter::new(encoding, own + keys + tag + 140);
 
     for (name, value) in &message.properties {
         if is_reserved(name) {
@@ -309,39 +322,40 @@ fn render(message: &Message, unique_key: UniqueKey) -> Result<String, InvalidMes
         if is_bad(name) {
             return Err(InvalidMessage::PropertyName { name: bounded(name) });
         }
-        push_property(&mut out, name, value)
+        check_property(name, value)
             .map_err(|_| InvalidMessage::PropertyValue { name: bounded(name) })?;
+        out.push(name, value);
     }
     if let Some(tag) = &message.tag {
-        push_property(&mut out, property::TAGS, tag).map_err(|_| InvalidMessage::Tag)?;
+        check_property(property::TAGS, tag).map_err(|_| InvalidMessage::Tag)?;
+        out.push(property::TAGS, tag);
     }
     render_keys(message, &mut out)?;
-    out.push_str(property::UNIQ_KEY);
-    out.push('\u{1}');
-    unique_key.write_hex(&mut out);
-    out.push('\u{2}');
-    let wait = if message.wait_stored { "true" } else { "false" };
-    push_property(&mut out, property::WAIT, wait).map_err(|_| InvalidMessage::Tag)?;
-    if out.len() > limits::PROPERTIES_LENGTH_MAX {
-        return Err(InvalidMessage::PropertiesTooLong { length: out.len() });
+    unique_key.with_hex(|digits| out.push_known(property::UNIQ_KEY, digits));
+    out.push_known(property::WAIT, if message.wait_stored { "true" } else { "false" });
+    if out.length > limits::PROPERTIES_LENGTH_MAX {
+        return Err(InvalidMessage::PropertiesTooLong { length: out.length });
     }
-    Ok(out)
+    Ok(out.text)
 }
 
-fn render_keys(message: &Message, out: &mut String) -> Result<(), InvalidMessage> {
+fn render_keys(message: &Message, out: &mut PropertyWriter) -> Result<(), InvalidMessage> {
     if message.keys.is_empty() {
         return Ok(());
     }
-    out.push_str(property::KEYS);
     for (index, key) in message.keys.iter().enumerate() {
         if is_bad(key) || key.contains(' ') {
             return Err(InvalidMessage::Key { key: bounded(key) });
         }
-        // Java: MessageConst#KEY_SEPARATOR
-        out.push(if index == 0 { '\u{1}' } else { ' ' });
-        out.push_str(key);
+        if index == 0 {
+            out.begin(property::KEYS);
+        } else {
+            // Java: MessageConst#KEY_SEPARATOR
+            out.text(" ");
+        }
+        out.text(key);
     }
-    out.push('\u{2}');
+    out.end();
     Ok(())
 }
 

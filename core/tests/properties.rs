@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rocketmq_core::wire::{
-    Command, Encoding, RequestCode, RequestHead, SendResponse, decode_route, encode_request,
-    properties, split_frame,
+    Command, Encoding, RequestCode, RequestHead, ResponseCode, SendResponse, StoredPlace,
+    decode_route, encode_request, encode_response, properties, split_frame,
 };
 
 /// Text with many of the characters that matter to a scanner.
@@ -46,22 +46,32 @@ fn almost_json() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
+fn receipt_field() -> impl Strategy<Value = (&'static str, Option<String>)> {
+    (receipt_key(), prop::option::weighted(0.95, receipt_value()))
+}
+
 fn receipt_key() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![
-        "queueId",
-        "queueOffset",
-        "queueId",
-        "queueOffset",
-        "msgId",
-        "recallHandle",
-        "TRACE_ON",
-        "MSG_REGION",
-        "unknown",
-    ])
+    prop_oneof![
+        2 => Just("queueId"),
+        2 => Just("queueOffset"),
+        2 => Just("msgId"),
+        1 => Just("transactionId"),
+        1 => Just("TRACE_ON"),
+        1 => Just("MSG_REGION"),
+        1 => prop::sample::select(vec!["recallHandle", "unknown", "", "queue", "m\\u0073gId"]),
+    ]
 }
 
 fn receipt_value() -> impl Strategy<Value = String> {
-    prop_oneof!["[0-9]", "[1-9][0-9]{1,7}", Just("false".to_owned()), text()]
+    prop_oneof![
+        4 => "[0-9]{1,3}",
+        2 => "[0-9A-Fa-f]{32}",
+        1 => "[0-9A-F]{56}",
+        1 => "-?[0-9]{9,20}",
+        1 => prop::sample::select(vec!["true", "false", "DefaultRegion", "DefaultRegion2"])
+            .prop_map(str::to_owned),
+        1 => text(),
+    ]
 }
 
 fn decode_all(bytes: &[u8]) {
@@ -155,26 +165,61 @@ proptest! {
 
     #[test]
     fn a_receipt_reads_the_same_however_it_is_written(
-        fields in prop::collection::vec((receipt_key(), prop::option::of(receipt_value())), 0..11),
+        fields in prop::collection::vec(receipt_field(), 0..9),
+        opaque in any::<i32>(),
+        version in prop_oneof![0..600, any::<i32>()],
+        end in prop_oneof![9 => Just("}"), 1 => Just("},"), 1 => Just("")],
     ) {
-        let object = |comma: &str, colon: &str| {
+        // Exactly as brokers do, and with space, which takes another way through the decoder.
+        let header = |comma: &str, colon: &str| {
             let pair = |(key, value): &(&str, Option<String>)| {
                 format!("\"{key}\"{colon}{}", serde_json::to_string(value).unwrap())
             };
             let pairs: Vec<_> = fields.iter().map(pair).collect();
-            format!("{{\"extFields\"{colon}{{{}}},\"flag\":1}}", pairs.join(comma))
+            let members = [
+                format!("\"code\"{colon}0"),
+                format!("\"extFields\"{colon}{{{}}}", pairs.join(comma)),
+                format!("\"flag\"{colon}1"),
+                format!("\"language\"{colon}\"JAVA\""),
+                format!("\"opaque\"{colon}{opaque}"),
+                format!("\"serializeTypeCurrentRPC\"{colon}\"JSON\""),
+                format!("\"version\"{colon}{version}"),
+            ];
+            format!("{{{}{end}", members.join(comma))
         };
-        let (compact, spaced) = (object(",", ":"), object(" , ", " : "));
-        let compact = Command::decode(Encoding::Json, compact.as_bytes()).unwrap();
-        let spaced = Command::decode(Encoding::Json, spaced.as_bytes()).unwrap();
-        let receipt = SendResponse::read(&compact.ext_fields);
-        prop_assert_eq!(&receipt, &SendResponse::read(&spaced.ext_fields));
-        let last = |key: &str| compact.ext_fields.get(key);
-        if let Some(receipt) = receipt {
-            prop_assert_eq!(Some(receipt.queue_id.to_string().into()), last("queueId"));
-            prop_assert_eq!(receipt.offset_message_id, last("msgId"));
-            prop_assert_eq!(receipt.recall_handle, last("recallHandle"));
-            prop_assert_eq!(receipt.trace_on, last("TRACE_ON").is_none_or(|on| on != "false"));
+        let (compact, spaced) = (header(",", ":"), header(" , ", " : "));
+        let compact = Command::decode(Encoding::Json, compact.as_bytes());
+        let spaced = Command::decode(Encoding::Json, spaced.as_bytes());
+        prop_assert_eq!(compact.is_ok(), end == "}");
+        prop_assert_eq!(spaced.is_ok(), end == "}");
+        let (Ok(compact), Ok(spaced)) = (compact, spaced) else { return Ok(()) };
+        prop_assert_eq!((compact.code, compact.flag, compact.language), (0, 1, 0));
+        prop_assert_eq!((compact.opaque, compact.version), (opaque, version));
+        prop_assert_eq!((spaced.opaque, spaced.version), (opaque, version));
+        let pairs: Vec<_> = compact.ext_fields.iter().collect();
+        prop_assert_eq!(pairs, spaced.ext_fields.iter().collect::<Vec<_>>());
+        let whole = SendResponse::read(&spaced.ext_fields);
+        prop_assert_eq!(&SendResponse::read(&compact.ext_fields), &whole);
+        let expected = whole.map(|whole| StoredPlace {
+            position: Some((whole.queue_id as u32, whole.queue_offset as u64)),
+            offset_message_id: whole.offset_message_id.and_then(|id| id.parse().ok()),
+            recall_handle: whole.recall_handle,
+        });
+        let expected = expected.unwrap_or_default();
+        prop_assert_eq!(&StoredPlace::read(&compact.ext_fields), &expected);
+        prop_assert_eq!(&StoredPlace::read(&spaced.ext_fields), &expected);
+
+        // Binary headers have no null and nothing empty.
+        let mut filled: Vec<_> = compact.ext_fields.iter().collect();
+        filled.retain(|(key, value)| !key.is_empty() && !value.is_empty());
+        if filled.len() == fields.len() {
+            let pairs: Vec<_> = filled.iter().map(|(key, value)| (&**key, &**value)).collect();
+            let mut out = Vec::new();
+            let code = ResponseCode::SUCCESS;
+            encode_response(&mut out, Encoding::Binary, opaque, code, None, &pairs, &[]).unwrap();
+            let frame = split_frame(&out).unwrap().unwrap();
+            let binary = Command::decode(Encoding::Binary, frame.header).unwrap();
+            prop_assert_eq!(&StoredPlace::read(&binary.ext_fields), &expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The one retry machine: choosing a queue, trying, reading the answer, trying again.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,11 +20,11 @@ use crate::id::{ConnId, OpId};
 use crate::limits;
 use crate::message::InvalidMessage;
 use crate::output::{Completion, Event, EventSet, Output};
-use crate::receipt::{OnewayReceipt, QueuePosition, SendReceipt};
+use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
 use crate::wire::{
-    Command, RequestHead, ResponseCode, SendHeader, SendStatus, StoredPlace, encode_send,
-    send_request_code,
+    Command, Encoding, PropertyText, RequestHead, ResponseCode, SendHeader, SendStatus,
+    StoredPlace, encode_send, encode_send_escaped, send_request_code,
 };
 
 /// A queue and how to get there.
@@ -33,6 +34,8 @@ struct Chosen {
     endpoint: Key,
     address: Arc<str>,
     queue_id: u32,
+    /// Another broker is left that the send has not tried.
+    others: bool,
 }
 
 impl Client {
@@ -57,16 +60,16 @@ impl Client {
                 return self.fail(id, kind);
             }
         };
-        let untried = self.untried_brokers(id, chosen.broker);
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
         let attempts_left = op.attempts_max.saturating_sub(op.number).max(1);
         // As long as another broker is there to be tried, each attempt leaves time for the rest.
-        let share = if untried && attempts_left > 1 {
-            (remaining / attempts_left).max(self.config.attempt_timeout_min).min(remaining)
+        let until = if chosen.others && attempts_left > 1 {
+            let share = (remaining / attempts_left).max(self.config.attempt_timeout_min);
+            self.now + share.min(remaining)
         } else {
-            remaining
+            op.command.deadline
         };
         op.number += 1;
         op.state = OpState::Sending;
@@ -82,7 +85,7 @@ impl Client {
             stage: Stage::Connect,
         });
         self.timers.cancel(&mut op.timer);
-        op.timer = self.timers.schedule(self.now + share, TimerKey::Op(id));
+        op.timer = self.timers.schedule(until, TimerKey::Op(id));
         let number = op.number;
         if self.config.events.contains(EventSet::ATTEMPT_STARTS) {
             self.report_start(id);
@@ -125,10 +128,16 @@ impl Client {
         let healthy = !retry && self.trouble_until <= self.now;
         let picked = if healthy { queue_at(all, position) } else { None };
         // A broker's master may be gone though this route still names the broker.
-        let chosen = picked.and_then(|(broker, queue)| self.chosen(broker, queue)).or_else(|| {
-            let (broker, queue) = queue_at(&self.candidates(op, all), position)?;
-            self.chosen(broker, queue)
-        });
+        let mut chosen =
+            picked.and_then(|(broker, queue)| self.chosen(broker, queue)).or_else(|| {
+                let (broker, queue) = queue_at(&self.candidates(op, all), position)?;
+                self.chosen(broker, queue)
+            });
+        if let Some(chosen) = &mut chosen {
+            let other =
+                |b: &BrokerQueues| b.broker != chosen.broker && !op.tried.contains(&b.broker);
+            chosen.others = all.iter().any(other);
+        }
         if let Some(topic) = self.topics.get_mut(op.topic) {
             let counter = if retry { &mut topic.retry_position } else { &mut topic.position };
             *counter = counter.wrapping_add(1);
@@ -141,7 +150,7 @@ impl Client {
         let endpoint = entry.master?;
         let address = Arc::clone(&self.endpoints.get(endpoint)?.text);
         let broker_name = Arc::clone(&entry.name);
-        Some(Chosen { broker, broker_name, endpoint, address, queue_id })
+        Some(Chosen { broker, broker_name, endpoint, address, queue_id, others: false })
     }
 
     /// The brokers of the best tier that has any.
@@ -169,19 +178,6 @@ impl Client {
         let best = all.iter().map(|queues| tier(queues.broker)).filter(|tier| *tier < 5).min();
         let Some(best) = best else { return Vec::new() };
         all.iter().copied().filter(|queues| tier(queues.broker) == best).collect()
-    }
-
-    /// Whether a broker other than `chosen` is left that this send has not tried.
-    fn untried_brokers(&self, id: OpId, chosen: Key) -> bool {
-        let Some(op) = self.ops.get(id) else {
-            return false;
-        };
-        if op.command.queue.is_some() {
-            return false;
-        }
-        let route = self.topics.get(op.topic).and_then(|topic| topic.route.as_ref());
-        let all = route.map(|route| route.publish.brokers()).unwrap_or_default();
-        all.iter().any(|queues| queues.broker != chosen && !op.tried.contains(&queues.broker))
     }
 
     // ---- The frame --------------------------------------------------------------------------
@@ -215,6 +211,13 @@ impl Client {
             opaque,
             oneway,
         };
+        // Prepared for this very encoding, unless with the settings of another client.
+        let (properties, escaped) = match &op.message.properties {
+            PropertyText::Escaped(text) if head.encoding == Encoding::Json => {
+                (Cow::Borrowed(""), Some(text))
+            }
+            text => (text.plain(), None),
+        };
         let header = SendHeader {
             producer_group: &op.group,
             topic: message.topic(),
@@ -224,7 +227,7 @@ impl Client {
             sys_flag: 0,
             born_timestamp_ms: op.message.clock.wall_at(self.now).as_millis(),
             flag: message.flag(),
-            properties: &op.message.properties,
+            properties: &properties,
             reconsume_times: 0,
             unit_mode: false,
             max_reconsume_times: None,
@@ -233,7 +236,10 @@ impl Client {
         };
         let owner = Owner::Send { op: id, number };
         let body = message.body();
-        let encode = |out: &mut Vec<u8>| encode_send(out, &head, &header, body.len());
+        let encode = |out: &mut Vec<u8>| match escaped {
+            Some(text) => encode_send_escaped(out, &head, &header, text, body.len()),
+            None => encode_send(out, &head, &header, body.len()),
+        };
         let pushed = session.outbox.push(owner, body, encode);
         current.opaque = opaque;
         current.stage = Stage::Write;
@@ -332,16 +338,15 @@ impl Client {
         if under_way {
             self.record_fault(id, Fault::Success);
         }
-        let Some(receipt) = self.receipt(id, number, under_way, status, command) else {
-            return;
-        };
+        let now = self.now;
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        let weak = status != SendStatus::SendOk && receipt.position.is_some();
+        let place = StoredPlace::read(&command.ext_fields);
+        let weak = status != SendStatus::SendOk && place.position.is_some();
         let again = self.config.retry_weak_acknowledgement && op.command.queue.is_none();
         if weak && under_way && again && op.weak.is_none() && !op.is_last_attempt() {
-            op.weak = Some(Box::new(receipt));
+            op.weak = op.receipt(now, number, op.current.clone(), status, place).map(Box::new);
             let failure = AttemptFailure::Answered {
                 code: ResponseCode(command.code),
                 remark: remark_of(command),
@@ -351,59 +356,27 @@ impl Client {
             self.attempt_failed(id, Stage::Answered, failure, Delivery::Unknown, next);
             return;
         }
-        let Some(op) = self.end(id) else { return };
-        let topic = op.message.message.into_topic();
-        let mut failed_attempts = op.failed;
+        let index = (number as usize).wrapping_sub(1);
+        if !under_way && op.failed.get(index).is_none() {
+            return;
+        }
+        self.leave(id);
+        // Taken apart where it is: a send is too large to be moved for nothing.
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
+        let current = op.current.take().filter(|_| under_way);
+        let Some(mut receipt) = op.receipt(now, number, current, status, place) else {
+            return;
+        };
+        receipt.topic = op.message.message.take_topic();
+        receipt.failed_attempts = core::mem::take(&mut op.failed);
         if !under_way {
             // The attempt that succeeded after all is no failure.
-            let index = (number as usize).wrapping_sub(1);
-            if index < failed_attempts.len() {
-                failed_attempts.remove(index);
-            }
+            receipt.failed_attempts.remove(index);
         }
-        let receipt = SendReceipt { topic, failed_attempts, ..receipt };
+        self.ops.discard(id);
         self.complete(id, Ok(Completion::Stored(receipt)));
-    }
-
-    /// The receipt of an answer, still without topic and failed attempts.
-    fn receipt(
-        &self,
-        id: OpId,
-        number: u32,
-        under_way: bool,
-        status: SendStatus,
-        command: &Command<'_>,
-    ) -> Option<SendReceipt> {
-        let op = self.ops.get(id)?;
-        let now = self.now;
-        let (broker_name, address, attempt_elapsed) = match &op.current {
-            Some(current) if under_way => (
-                Arc::clone(&current.broker_name),
-                Arc::clone(&current.address),
-                now.saturating_since(current.started),
-            ),
-            _ => {
-                let attempt = op.failed.get((number as usize).wrapping_sub(1))?;
-                let names = (Arc::clone(&attempt.broker_name), Arc::clone(&attempt.address));
-                (names.0, names.1, now.saturating_since(op.command.started))
-            }
-        };
-        let place = StoredPlace::read(&command.ext_fields);
-        let position = place.position;
-        Some(SendReceipt {
-            status,
-            topic: "".into(),
-            broker_name,
-            address,
-            position: position
-                .map(|(queue_id, queue_offset)| QueuePosition { queue_id, queue_offset }),
-            unique_key: op.message.unique_key,
-            offset_message_id: place.offset_message_id,
-            recall_handle: place.recall_handle.map(Into::into),
-            elapsed: now.saturating_since(op.command.started),
-            attempt_elapsed,
-            failed_attempts: Vec::new(),
-        })
     }
 
     // ---- Failure ----------------------------------------------------------------------------
@@ -639,27 +612,35 @@ impl Client {
 
     /// Removes a send from every table. What is still on the wire is remembered as late.
     pub(super) fn end(&mut self, id: OpId) -> Option<Op> {
-        let mut op = self.ops.remove(id)?;
+        self.leave(id);
+        self.ops.remove(id)
+    }
+
+    /// Removes a send from every table but that of the sends.
+    fn leave(&mut self, id: OpId) {
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
         self.timers.cancel(&mut op.timer);
         if op.state == OpState::Routing
             && let Some(topic) = self.topics.get_mut(op.topic)
         {
             topic.forget_waiter(id);
         }
+        // An earlier attempt was answered: the one under way is given up.
+        let (awaited, number) = (op.command.mode == Mode::Awaited, op.number);
+        let left = op.current.as_ref().filter(|current| awaited && current.stage >= Stage::Write);
+        let request = left.and_then(|current| Some((current.conn?, current.opaque)));
+        let unwritten = left.filter(|current| current.stage == Stage::Write).cloned();
         for entry in core::mem::take(&mut op.outstanding) {
             self.remember_late(entry.conn, entry.opaque, id);
         }
-        // An earlier attempt was answered: the one under way is given up.
-        let awaited = op.command.mode == Mode::Awaited;
-        if let Some(current) = op.current.as_ref().filter(|_| awaited) {
-            let number = op.number;
-            if self.take_back(id, number, current) != TakenBack::Removed
-                && let Some(conn) = current.conn.filter(|_| current.stage >= Stage::Write)
-            {
-                self.remember_late(conn, current.opaque, id);
-            }
+        if unwritten.is_some_and(|it| self.take_back(id, number, &it) == TakenBack::Removed) {
+            return;
         }
-        Some(op)
+        if let Some((conn, opaque)) = request {
+            self.remember_late(conn, opaque, id);
+        }
     }
 
     fn remember_late(&mut self, conn: ConnId, opaque: i32, id: OpId) {

@@ -94,10 +94,13 @@ impl Client {
             return;
         };
         self.assign(queued, Some(conn));
-        if let Some(session) = self.session(conn) {
+        if let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) {
             session.queue.push_back(queued);
+            if session.ready && !session.dirty {
+                session.dirty = true;
+                self.dirty.push_back(conn);
+            }
         }
-        self.mark_dirty(conn);
     }
 
     fn dial_if_due(&mut self, key: Key) {

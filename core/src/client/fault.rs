@@ -10,6 +10,9 @@ use crate::time::Instant;
 const CLASSES: [(u64, u64); 5] =
     [(15_000, 30_000), (5_000, 10_000), (3_000, 6_000), (1_800, 5_000), (550, 2_000)];
 
+/// The lowest of these latencies.
+const AVOIDED_FROM: Duration = Duration::from_millis(550);
+
 /// A broker's record. It decays by time alone: every exclusion has an end.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct FaultItem {
@@ -28,10 +31,14 @@ impl FaultItem {
         latency: Duration,
         fault: Fault,
     ) -> Option<Instant> {
+        if fault == Fault::Success && latency < AVOIDED_FROM && self.isolated_until <= now {
+            // Nearly every attempt: all was well, and is.
+            return None;
+        }
         let effective = match fault {
             Fault::None => return None,
             Fault::Success => latency,
-            Fault::Busy => latency.max(Duration::from_millis(550)),
+            Fault::Busy => latency.max(AVOIDED_FROM),
             // Java: MQFaultStrategy#updateFaultItem takes 10 s for an isolation.
             Fault::Unavailable => Duration::from_secs(10),
         };

@@ -304,7 +304,7 @@ impl Client {
         };
         let retries = command.retries_max.unwrap_or(self.config.retries_max);
         let attempts_max = retries.min(limits::RETRIES_MAX) + 1;
-        self.ops.insert(op, Op::new(message, command, group, topic, attempts_max));
+        self.ops.insert(op, || Op::new(message, command, group, topic, attempts_max));
         self.route_and_attempt(op);
         Ok(())
     }

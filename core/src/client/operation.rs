@@ -8,9 +8,10 @@ use super::timers::TimerId;
 use crate::error::{Attempt, AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, GroupId, OpId};
 use crate::message::PreparedMessage;
-use crate::receipt::{MessageQueue, SendReceipt};
+use crate::receipt::{MessageQueue, QueuePosition, SendReceipt};
 use crate::slab::Key;
 use crate::time::Instant;
+use crate::wire::{SendStatus, StoredPlace};
 
 /// Whether a send waits for an answer.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -107,6 +108,7 @@ pub(super) struct Op {
 }
 
 impl Op {
+    #[inline]
     pub(super) fn new(
         message: PreparedMessage,
         command: SendCommand,
@@ -142,6 +144,44 @@ impl Op {
         self.number >= self.attempts_max
     }
 
+    /// The receipt of attempt `number`, still without topic and failed attempts. `current` is that
+    /// attempt if it was under way, else it is one of those that were given up.
+    #[inline]
+    pub(super) fn receipt(
+        &self,
+        now: Instant,
+        number: u32,
+        current: Option<Current>,
+        status: SendStatus,
+        place: StoredPlace<'_>,
+    ) -> Option<SendReceipt> {
+        let elapsed = now.saturating_since(self.command.started);
+        let (broker_name, address, attempt_elapsed) = match current {
+            Some(current) => {
+                let elapsed = now.saturating_since(current.started);
+                (current.broker_name, current.address, elapsed)
+            }
+            None => {
+                let attempt = self.failed.get((number as usize).wrapping_sub(1))?;
+                (Arc::clone(&attempt.broker_name), Arc::clone(&attempt.address), elapsed)
+            }
+        };
+        let position = |(queue_id, queue_offset)| QueuePosition { queue_id, queue_offset };
+        Some(SendReceipt {
+            status,
+            topic: "".into(),
+            broker_name,
+            address,
+            position: place.position.map(position),
+            unique_key: self.message.unique_key,
+            offset_message_id: place.offset_message_id,
+            recall_handle: place.recall_handle.map(Into::into),
+            elapsed,
+            attempt_elapsed,
+            failed_attempts: Vec::new(),
+        })
+    }
+
     /// Moves the attempt under way to the failed ones.
     pub(super) fn fail_current(
         &mut self,
@@ -167,8 +207,14 @@ impl Op {
 /// All open sends, in the slots that their callers chose.
 #[derive(Debug, Default)]
 pub(super) struct Ops {
-    slots: Vec<Option<(u32, Op)>>,
+    slots: Vec<Slot>,
     len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    op: Option<Op>,
 }
 
 impl Ops {
@@ -177,46 +223,56 @@ impl Ops {
     }
 
     pub(super) fn contains_slot(&self, op: OpId) -> bool {
-        matches!(self.slots.get(op.index as usize), Some(Some(_)))
+        self.slots.get(op.index as usize).is_some_and(|slot| slot.op.is_some())
     }
 
     /// Puts a send into its slot, which must be free.
-    pub(super) fn insert(&mut self, id: OpId, op: Op) {
+    // Made in place: a send is too large to be moved for nothing.
+    #[inline]
+    pub(super) fn insert(&mut self, id: OpId, make: impl FnOnce() -> Op) {
         let index = id.index as usize;
         if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, || None);
+            self.slots.resize_with(index + 1, Slot::default);
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some((id.generation, op));
+            slot.generation = id.generation;
+            slot.op.get_or_insert_with(make);
             self.len += 1;
         }
     }
 
     pub(super) fn get(&self, id: OpId) -> Option<&Op> {
-        match self.slots.get(id.index as usize)? {
-            Some((generation, op)) if *generation == id.generation => Some(op),
-            _ => None,
-        }
+        let slot = self.slots.get(id.index as usize)?;
+        slot.op.as_ref().filter(|_| slot.generation == id.generation)
     }
 
     pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Op> {
-        match self.slots.get_mut(id.index as usize)? {
-            Some((generation, op)) if *generation == id.generation => Some(op),
-            _ => None,
-        }
+        let slot = self.slots.get_mut(id.index as usize)?;
+        slot.op.as_mut().filter(|_| slot.generation == id.generation)
     }
 
     pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
-        self.get(id)?;
-        let (_, op) = self.slots.get_mut(id.index as usize)?.take()?;
+        let slot = self.slots.get_mut(id.index as usize)?;
+        let op = slot.op.take_if(|_| slot.generation == id.generation)?;
         self.len -= 1;
         Some(op)
     }
 
+    /// Removes a send without moving it anywhere.
+    pub(super) fn discard(&mut self, id: OpId) {
+        let slot = self.slots.get_mut(id.index as usize);
+        if let Some(slot) = slot.filter(|slot| slot.generation == id.generation)
+            && slot.op.is_some()
+        {
+            slot.op = None;
+            self.len -= 1;
+        }
+    }
+
     pub(super) fn ids(&self) -> Vec<OpId> {
-        let id = |(index, slot): (usize, &Option<(u32, Op)>)| {
-            let generation = slot.as_ref()?.0;
-            Some(OpId { index: index as u32, generation })
+        let id = |(index, slot): (usize, &Slot)| {
+            let generation = slot.generation;
+            slot.op.as_ref().map(|_| OpId { index: index as u32, generation })
         };
         self.slots.iter().enumerate().filter_map(id).collect()
     }

@@ -31,10 +31,11 @@ impl Client {
             let rest = buf.get(consumed..).unwrap_or_default();
             match split_frame(rest) {
                 Ok(None) => break None,
-                Ok(Some(frame)) => match Command::decode(frame.encoding, frame.header) {
+                // By reference: a command is too large to be moved for nothing.
+                Ok(Some(frame)) => match &Command::decode(frame.encoding, frame.header) {
                     Ok(command) => {
                         consumed += frame.length;
-                        self.dispatch(conn, frame.encoding, &command, frame.body);
+                        self.dispatch(conn, frame.encoding, command, frame.body);
                         // At once, so that what follows a farewell is dropped no matter whether it
                         // was read together with it.
                         self.close_if_drained(conn);

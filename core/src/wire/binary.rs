@@ -1,8 +1,9 @@
 //! Binary headers: 21 fixed bytes, a remark and length-prefixed pairs.
 
-use super::command::{Command, ExtFields, Index};
+use super::command::{Command, ExtFields};
 use super::error::{DecodeError, DecodeErrorKind};
 use super::json::Text;
+use super::send_response::Noted;
 use super::text::lossy;
 use crate::limits::EXT_FIELDS_MAX;
 
@@ -76,8 +77,7 @@ pub(super) fn decode(header: &[u8]) -> Result<Command<'_>, DecodeError> {
     if !reader.rest.is_empty() {
         return Err(at(reader.rest, DecodeErrorKind::LeftoverBytes));
     }
-    let mut index = Index::default();
-    check_pairs(ext, &mut index)
+    let noted = check_pairs(ext)
         .map_err(|(kind, left)| DecodeError::new(kind, header.len().saturating_sub(left)))?;
     Ok(Command {
         code: i32::from(code),
@@ -87,15 +87,17 @@ pub(super) fn decode(header: &[u8]) -> Result<Command<'_>, DecodeError> {
         flag,
         // An empty remark and none are the same on the wire.
         remark: if remark.is_empty() { None } else { Some(lossy(remark)) },
-        ext_fields: ExtFields::binary(ext, index),
+        ext_fields: ExtFields::binary(ext, noted),
     })
 }
 
-/// Walks over all pairs once. An error comes with the number of bytes left.
+/// Walks over all pairs once and notes what a receipt has. An error comes with the number of
+/// bytes left.
 #[inline]
-fn check_pairs<'a>(ext: &'a [u8], index: &mut Index<'a>) -> Result<(), (DecodeErrorKind, usize)> {
+fn check_pairs(ext: &[u8]) -> Result<Option<Noted>, (DecodeErrorKind, usize)> {
     let mut reader = Reader { rest: ext };
     let mut count = 0_usize;
+    let (mut noted, mut complete) = (Noted::default(), true);
     while !reader.rest.is_empty() {
         let left = reader.rest.len();
         count = count.saturating_add(1);
@@ -105,12 +107,9 @@ fn check_pairs<'a>(ext: &'a [u8], index: &mut Index<'a>) -> Result<(), (DecodeEr
         let Some((key, value)) = reader.pair() else {
             return Err((DecodeErrorKind::ExtEntry, left));
         };
-        // An empty one means something else, see `next_pair`.
-        if key.is_empty() || value.is_empty() || !index.add(key, value) {
-            index.give_up();
-        }
+        complete &= noted.add(key, value);
     }
-    Ok(())
+    Ok(complete.then_some(noted))
 }
 
 /// Takes the next pair off `ext`. The Java peer reads an empty key or value as null: a pair

@@ -6,6 +6,7 @@ use core::fmt;
 use super::error::{DecodeError, DecodeErrorKind};
 use super::frame::Encoding;
 use super::json::{Scanner, Text, Value};
+use super::send_response::Noted;
 use super::{binary, text};
 use crate::limits::EXT_FIELDS_MAX;
 
@@ -85,6 +86,56 @@ impl<'a> Command<'a> {
 
 // Java: RemotingSerializable#decode of a RemotingCommand
 fn decode_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
+    match plain_receipt(header) {
+        Some(command) => Ok(command),
+        None => decode_any_json(header),
+    }
+}
+
+/// Reads the header of a receipt exactly as every broker writes it: nearly all headers that a
+/// producer gets are one, and comparing with what is known costs a fraction of finding out.
+#[inline]
+fn plain_receipt(header: &[u8]) -> Option<Command<'_>> {
+    let object = header.strip_prefix(b"{\"code\":0,\"extFields\":")?;
+    let (noted, rest) = Noted::split_json(object)?;
+    let fields = object.get(..object.len().checked_sub(rest.len())?)?;
+    let rest = rest.strip_prefix(b",\"flag\":1,\"language\":\"JAVA\",\"opaque\":")?;
+    let (opaque, rest) = split_number(rest)?;
+    let rest = rest.strip_prefix(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":")?;
+    let (version, rest) = split_number(rest)?;
+    if rest != b"}" {
+        return None;
+    }
+    Some(Command {
+        code: 0,
+        language: 0,
+        version,
+        opaque,
+        flag: FLAG_RESPONSE,
+        remark: None,
+        ext_fields: ExtFields { fields: Fields::Json(fields), noted: Some(noted) },
+    })
+}
+
+/// Takes digits of a number that is sure to fit.
+#[inline]
+fn split_number(text: &[u8]) -> Option<(i32, &[u8])> {
+    let mut value = 0;
+    for (length, &byte) in text.iter().take(10).enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return if length > 0 { Some((value, text.get(length..)?)) } else { None };
+        }
+        if length == 9 {
+            return None;
+        }
+        value = value * 10 + i32::from(digit);
+    }
+    None
+}
+
+#[inline(never)]
+fn decode_any_json(header: &[u8]) -> Result<Command<'_>, DecodeError> {
     let mut scanner = Scanner::new(header);
     let mut command = Command {
         code: 0,
@@ -111,56 +162,31 @@ fn read_fields<'a>(
 ) -> Result<(), DecodeErrorKind> {
     scanner.expect(b'{')?;
     let mut first = true;
-    while scanner.next_entry(&mut first)? {
-        // What every server writes is compared instead of being searched for its end.
-        match scanner.rest().first() {
-            Some(b'c') if scanner.take_bytes(b"code\":") => command.code = scanner.integer()?,
-            Some(b'e') if scanner.take_bytes(b"extFields\":") => {
-                read_ext_fields(scanner, &mut command.ext_fields)?;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        let owned;
+        let name = if let Some(name) = key.unescaped_bytes() {
+            name
+        } else {
+            owned = key.decode();
+            owned.as_bytes()
+        };
+        match name {
+            b"code" => command.code = scanner.integer()?,
+            b"flag" => command.flag = scanner.integer()?,
+            b"opaque" => command.opaque = scanner.integer()?,
+            b"version" => command.version = scanner.integer()?,
+            b"language" => command.language = language(scanner.value(1)?),
+            b"remark" => command.remark = remark(scanner.value(1)?),
+            b"extFields" => command.ext_fields = read_ext_fields(scanner)?,
+            _ => {
+                scanner.value(1)?;
             }
-            Some(b'f') if scanner.take_bytes(b"flag\":") => command.flag = scanner.integer()?,
-            Some(b'l') if scanner.take_bytes(b"language\":\"JAVA\"") => command.language = 0,
-            Some(b'o') if scanner.take_bytes(b"opaque\":") => command.opaque = scanner.integer()?,
-            Some(b's') if scanner.take_bytes(b"serializeTypeCurrentRPC\":\"JSON\"") => {}
-            Some(b'v') if scanner.take_bytes(b"version\":") => {
-                command.version = scanner.integer()?
-            }
-            _ => read_field(scanner, command)?,
         }
     }
     match scanner.token() {
         Some(_) => Err(DecodeErrorKind::LeftoverBytes),
         None => Ok(()),
     }
-}
-
-/// Reads a field that is unknown, seldom, or whose key is written in an unusual way.
-#[cold]
-fn read_field<'a>(
-    scanner: &mut Scanner<'a>,
-    command: &mut Command<'a>,
-) -> Result<(), DecodeErrorKind> {
-    let key = scanner.key_rest()?;
-    let owned;
-    let name = if let Some(name) = key.unescaped_bytes() {
-        name
-    } else {
-        owned = key.decode();
-        owned.as_bytes()
-    };
-    match name {
-        b"code" => command.code = scanner.integer()?,
-        b"flag" => command.flag = scanner.integer()?,
-        b"opaque" => command.opaque = scanner.integer()?,
-        b"version" => command.version = scanner.integer()?,
-        b"language" => command.language = language(scanner.value(1)?),
-        b"remark" => command.remark = remark(scanner.value(1)?),
-        b"extFields" => read_ext_fields(scanner, &mut command.ext_fields)?,
-        _ => {
-            scanner.value(1)?;
-        }
-    }
-    Ok(())
 }
 
 fn remark(value: Value<'_>) -> Option<Cow<'_, str>> {
@@ -170,36 +196,25 @@ fn remark(value: Value<'_>) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Checks the whole map now, so that it can be read later without a way to fail.
+/// Checks the whole map now; it is read again, without a way to fail, when fields are asked for.
 #[inline]
-fn read_ext_fields<'a>(
-    scanner: &mut Scanner<'a>,
-    ext: &mut ExtFields<'a>,
-) -> Result<(), DecodeErrorKind> {
-    *ext = ExtFields::default();
+fn read_ext_fields<'a>(scanner: &mut Scanner<'a>) -> Result<ExtFields<'a>, DecodeErrorKind> {
     if scanner.token() == Some(b'n') {
         scanner.value(1)?;
-        return Ok(());
+        return Ok(ExtFields::default());
     }
     let start = scanner.rest();
     scanner.expect(b'{')?;
-    if scanner.plain_pairs(|key, value| ext.index.add(key, value)) {
-        ext.fields = Fields::Json(scanner.since(start));
-        return Ok(());
-    }
-    ext.index.give_up();
     let mut first = true;
     let mut count = 0_usize;
-    while scanner.next_entry(&mut first)? {
-        scanner.key_rest()?;
+    while scanner.next_key(&mut first)?.is_some() {
         count = count.saturating_add(1);
         if count > EXT_FIELDS_MAX {
             return Err(DecodeErrorKind::TooManyExtFields);
         }
         scanner.value(2)?;
     }
-    ext.fields = Fields::Json(scanner.since(start));
-    Ok(())
+    Ok(ExtFields { fields: Fields::Json(scanner.since(start)), noted: None })
 }
 
 /// A language by its name or its number.
@@ -230,7 +245,8 @@ pub(super) const fn known_language(code: u8) -> u8 {
 #[derive(Clone, Copy, Default)]
 pub struct ExtFields<'a> {
     fields: Fields<'a>,
-    index: Index<'a>,
+    /// What the check came by, if these are a receipt's fields.
+    noted: Option<Noted>,
 }
 
 /// Fields that were checked by `Command::decode`.
@@ -243,48 +259,17 @@ enum Fields<'a> {
     Binary(&'a [u8]),
 }
 
-/// Fields that an [`Index`] has room for. A receipt has six, or seven for a timer message.
-const INDEXED_MAX: usize = 8;
-
-/// The fields as the check came by them, so that the headers met most are walked over only once.
-/// Either all fields are here, or none.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Index<'a> {
-    pairs: [Option<(&'a [u8], &'a [u8])>; INDEXED_MAX],
-    /// Beyond the room once there is a field that cannot be kept.
-    count: usize,
-}
-
-impl<'a> Index<'a> {
-    /// Keeps a field, if there is room. Otherwise, tells so.
-    #[inline]
-    pub(super) fn add(&mut self, key: &'a [u8], value: &'a [u8]) -> bool {
-        let Some(pair) = self.pairs.get_mut(self.count) else {
-            return false;
-        };
-        *pair = Some((key, value));
-        self.count += 1;
-        true
-    }
-
-    /// Notes a field that cannot be kept.
-    #[inline]
-    pub(super) fn give_up(&mut self) {
-        self.count = usize::MAX;
-    }
-
-    /// All fields, if all could be kept.
-    #[inline]
-    fn all(&self) -> Option<impl Iterator<Item = (&'a [u8], &'a [u8])>> {
-        Some(self.pairs.get(..self.count)?.iter().flatten().copied())
-    }
-}
-
 impl<'a> ExtFields<'a> {
     #[inline]
-    pub(super) const fn binary(pairs: &'a [u8], index: Index<'a>) -> Self {
+    pub(super) const fn binary(pairs: &'a [u8], noted: Option<Noted>) -> Self {
         let fields = if pairs.is_empty() { Fields::None } else { Fields::Binary(pairs) };
-        Self { fields, index }
+        Self { fields, noted }
+    }
+
+    /// A receipt's place, if it was noted when the fields were checked.
+    #[inline]
+    pub(super) const fn noted(&self) -> Option<Noted> {
+        self.noted
     }
 
     /// All fields in the order of the frame. A key that stands twice comes twice; a null value
@@ -307,26 +292,9 @@ impl<'a> ExtFields<'a> {
         self.iter().next().is_none()
     }
 
-    /// Calls `each` with every field in the order of the frame, null values included.
-    #[inline]
-    pub(super) fn visit(&self, mut each: impl FnMut(&[u8], Option<Text<'a>>)) {
-        if let Some(pairs) = self.index.all() {
-            for (key, value) in pairs {
-                each(key, Some(Text::plain(value)));
-            }
-            return;
-        }
-        for (key, value) in self.raw() {
-            match key.unescaped_bytes() {
-                Some(key) => each(key, value),
-                None => each(key.decode().as_bytes(), value),
-            }
-        }
-    }
-
     /// The fields as they stand in the frame, null values included.
     #[inline]
-    fn raw(&self) -> RawFields<'a> {
+    pub(super) fn raw(&self) -> RawFields<'a> {
         match self.fields {
             Fields::None => RawFields::Binary(&[]),
             Fields::Binary(pairs) => RawFields::Binary(pairs),
@@ -373,7 +341,7 @@ impl<'a> Iterator for ExtFieldsIter<'a> {
 
 /// Walks over fields without decoding them.
 #[derive(Debug, Clone)]
-enum RawFields<'a> {
+pub(super) enum RawFields<'a> {
     Json { scanner: Scanner<'a>, first: bool },
     Binary(&'a [u8]),
 }
@@ -385,10 +353,7 @@ impl<'a> Iterator for RawFields<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Json { scanner, first } => {
-                if !scanner.next_entry(first).ok()? {
-                    return None;
-                }
-                let key = scanner.key_rest().ok()?;
+                let key = scanner.next_key(first).ok()??;
                 let value = match scanner.value(2).ok()? {
                     Value::Null => None,
                     Value::String(text) | Value::Other(text) => Some(text),

@@ -25,6 +25,12 @@ impl<'a> Text<'a> {
         Self { bytes, escaped: false }
     }
 
+    /// The inside of a JSON string that may have escapes.
+    #[inline]
+    pub(super) const fn escaped(bytes: &'a [u8]) -> Self {
+        Self { bytes, escaped: true }
+    }
+
     /// The bytes of text without escapes.
     #[inline]
     pub(super) const fn unescaped_bytes(self) -> Option<&'a [u8]> {
@@ -125,90 +131,38 @@ impl<'a> Scanner<'a> {
         if self.take(byte) { Ok(()) } else { Err(DecodeErrorKind::InvalidJson) }
     }
 
-    /// Steps into the next key of an object whose opening brace is taken, past the key's quote, or
-    /// past the object's end (false). `first` is true for the first step of an object and set to
-    /// false.
-    #[inline(always)]
-    pub(super) fn next_entry(&mut self, first: &mut bool) -> Result<bool, DecodeErrorKind> {
-        match self.rest {
-            [b',', b'"', after @ ..] if !*first => self.rest = after,
-            [b'"', after @ ..] if *first => self.rest = after,
-            [b'}', after @ ..] => {
-                self.rest = after;
-                return Ok(false);
-            }
-            _ => return self.entry_after_space(first),
-        }
-        *first = false;
-        Ok(true)
-    }
-
-    #[cold]
-    fn entry_after_space(&mut self, first: &mut bool) -> Result<bool, DecodeErrorKind> {
-        if self.take(b'}') {
-            return Ok(false);
-        }
-        if !*first {
-            self.expect(b',')?;
-        }
-        *first = false;
-        self.expect(b'"')?;
-        Ok(true)
-    }
-
-    /// Takes the bytes `expected` if they come next.
-    #[inline(always)]
-    pub(super) fn take_bytes(&mut self, expected: &[u8]) -> bool {
-        match self.rest.strip_prefix(expected) {
-            Some(after) => {
-                self.rest = after;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Reads a key whose opening quote is taken. The colon is taken too.
+    /// Steps to the next key of an object whose opening brace is taken, or past its end (`None`).
+    /// The colon is taken too. `first` is true for the first step of an object and set to false.
     // Forced: kept apart, the result goes through memory and costs more than the work.
     #[inline(always)]
-    pub(super) fn key_rest(&mut self) -> Result<Text<'a>, DecodeErrorKind> {
+    pub(super) fn next_key(
+        &mut self,
+        first: &mut bool,
+    ) -> Result<Option<Text<'a>>, DecodeErrorKind> {
+        match self.token() {
+            Some(b'}') => {
+                self.advance();
+                return Ok(None);
+            }
+            Some(b',') if !*first => {
+                self.advance();
+                self.expect(b'"')?;
+            }
+            Some(b'"') if *first => {
+                self.advance();
+                *first = false;
+            }
+            _ => return Err(DecodeErrorKind::InvalidJson),
+        }
         let key = self.string_rest()?;
         self.expect(b':')?;
-        Ok(key)
-    }
-
-    /// Reads the rest of an object, whose opening brace is taken, if it is written as servers write
-    /// theirs: all values are strings, without escapes and space. Gives each pair to `each`, which
-    /// can refuse to go on. When something is different (false), nothing is taken.
-    #[inline]
-    pub(super) fn plain_pairs(&mut self, mut each: impl FnMut(&'a [u8], &'a [u8]) -> bool) -> bool {
-        let mut rest = self.rest;
-        while let [b'"', inside @ ..] = rest {
-            let Some((key, [b'"', b':', b'"', inside @ ..])) = split_plain(inside) else {
-                return false;
-            };
-            let Some((value, [b'"', end, after @ ..])) = split_plain(inside) else {
-                return false;
-            };
-            if !each(key, value) {
-                return false;
-            }
-            match end {
-                b',' => rest = after,
-                b'}' => {
-                    self.rest = after;
-                    return true;
-                }
-                _ => return false,
-            }
-        }
-        false
+        Ok(Some(key))
     }
 
     /// Reads a string whose opening quote is taken.
     #[inline(always)]
     fn string_rest(&mut self) -> Result<Text<'a>, DecodeErrorKind> {
-        match split_plain(self.rest) {
+        match self.rest.split_at_checked(plain_length(self.rest)) {
             Some((inside, [b'"', after @ ..])) => {
                 self.rest = after;
                 Ok(Text::plain(inside))
@@ -252,8 +206,7 @@ impl<'a> Scanner<'a> {
     /// Reads any value. `depth` is the number of objects and arrays that it stands in.
     #[inline(always)]
     pub(super) fn value(&mut self, depth: usize) -> Result<Value<'a>, DecodeErrorKind> {
-        if let [b'"', after @ ..] = self.rest {
-            self.rest = after;
+        if self.take(b'"') {
             return Ok(Value::String(self.string_rest()?));
         }
         self.other_value(depth)
@@ -261,9 +214,6 @@ impl<'a> Scanner<'a> {
 
     #[inline(never)]
     fn other_value(&mut self, depth: usize) -> Result<Value<'a>, DecodeErrorKind> {
-        if self.take(b'"') {
-            return Ok(Value::String(self.string_rest()?));
-        }
         if self.peek() == Some(b'n') {
             self.literal(b"null")?;
             return Ok(Value::Null);
@@ -276,25 +226,6 @@ impl<'a> Scanner<'a> {
     /// Reads an integer of 32 bits; `null` is 0, as it is for a Java `int`.
     #[inline(always)]
     pub(super) fn integer(&mut self) -> Result<i32, DecodeErrorKind> {
-        // Nine digits always fit.
-        let mut value = 0;
-        for (length, &byte) in self.rest.iter().take(10).enumerate() {
-            let digit = byte.wrapping_sub(b'0');
-            if digit <= 9 && length < 9 {
-                value = value * 10 + i32::from(digit);
-                continue;
-            }
-            if length > 0 && matches!(byte, b',' | b'}') {
-                self.rest = self.rest.get(length..).unwrap_or_default();
-                return Ok(value);
-            }
-            break;
-        }
-        self.any_integer()
-    }
-
-    #[cold]
-    fn any_integer(&mut self) -> Result<i32, DecodeErrorKind> {
         let token = self.token();
         let negative = token == Some(b'-');
         if negative {
@@ -430,12 +361,6 @@ impl<'a> Scanner<'a> {
         }
         Ok(())
     }
-}
-
-/// Splits before the first quote or backslash.
-#[inline(always)]
-fn split_plain(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    bytes.split_at_checked(plain_length(bytes))
 }
 
 /// Resolves the escapes of a string that the scanner has passed. Halves of surrogate pairs that

@@ -36,11 +36,13 @@ pub use properties::{
     Properties, PropertyError, RESERVED_PROPERTIES, is_reserved, properties, property,
     push_property,
 };
+pub(crate) use properties::{PropertyText, PropertyWriter, check_property};
 pub use route::{
     ADDRESSES_PER_BROKER_MAX, BrokerData, QueueData, RouteError, TopicQueueMapping, TopicRoute,
     decode_route,
 };
+pub(crate) use send_header::encode_send_escaped;
 pub use send_header::{SendHeader, encode_send};
-pub use send_response::SendResponse;
-pub(crate) use send_response::StoredPlace;
+pub use send_response::{SendResponse, StoredPlace};
+
 pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};

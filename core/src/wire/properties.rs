@@ -1,7 +1,12 @@
 //! The property string of a message: `name U+0001 value U+0002`, repeated, without any escaping.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::iter::FusedIterator;
+
+use super::frame::Encoding;
+use super::json::Text;
+use super::text::push_escaped_text;
 
 /// Stands between a property's name and its value.
 // Java: MessageDecoder#NAME_VALUE_SEPARATOR
@@ -172,6 +177,17 @@ pub enum PropertyError {
 /// The property would be lost, or would be read as something else; `out` is as it was.
 // Java: MessageDecoder#messageProperties2String, which does not check
 pub fn push_property(out: &mut String, name: &str, value: &str) -> Result<(), PropertyError> {
+    check_property(name, value)?;
+    out.reserve(name.len().saturating_add(value.len()).saturating_add(2));
+    out.push_str(name);
+    out.push(NAME_VALUE_SEPARATOR);
+    out.push_str(value);
+    out.push(PROPERTY_SEPARATOR);
+    Ok(())
+}
+
+/// Whether a property can be written.
+pub(crate) fn check_property(name: &str, value: &str) -> Result<(), PropertyError> {
     if name.trim().is_empty() {
         return Err(PropertyError::NameEmpty);
     }
@@ -185,12 +201,101 @@ pub fn push_property(out: &mut String, name: &str, value: &str) -> Result<(), Pr
     if value.bytes().any(separator) {
         return Err(PropertyError::SeparatorInValue);
     }
-    out.reserve(name.len().saturating_add(value.len()).saturating_add(2));
-    out.push_str(name);
-    out.push(NAME_VALUE_SEPARATOR);
-    out.push_str(value);
-    out.push(PROPERTY_SEPARATOR);
     Ok(())
+}
+
+/// All properties of a message, as they stand in a header of one encoding.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum PropertyText {
+    /// As they are.
+    Plain(String),
+    /// As the inside of a JSON string.
+    Escaped(String),
+}
+
+impl PropertyText {
+    /// The text itself.
+    pub(crate) fn plain(&self) -> Cow<'_, str> {
+        match self {
+            Self::Plain(text) => Cow::Borrowed(text),
+            Self::Escaped(text) => Text::escaped(text.as_bytes()).decode(),
+        }
+    }
+}
+
+/// Writes the properties of a message. They are escaped here, by the caller's task, and not when
+/// the header is written, which may be more than once.
+#[derive(Debug)]
+pub(crate) struct PropertyWriter {
+    pub(crate) text: PropertyText,
+    /// Bytes of the plain text.
+    pub(crate) length: usize,
+}
+
+impl PropertyWriter {
+    pub(crate) fn new(encoding: Encoding, capacity: usize) -> Self {
+        let text = String::with_capacity(capacity);
+        let text = match encoding {
+            Encoding::Json => PropertyText::Escaped(text),
+            Encoding::Binary => PropertyText::Plain(text),
+        };
+        Self { text, length: 0 }
+    }
+
+    /// Appends one property, which has been checked.
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        self.begin(name);
+        self.text(value);
+        self.end();
+    }
+
+    /// Appends one property of which nothing has to be escaped.
+    #[inline]
+    pub(crate) fn push_known(&mut self, name: &'static str, value: &str) {
+        match &mut self.text {
+            PropertyText::Plain(out) => {
+                out.push_str(name);
+                out.push(NAME_VALUE_SEPARATOR);
+                out.push_str(value);
+                out.push(PROPERTY_SEPARATOR);
+            }
+            PropertyText::Escaped(out) => {
+                out.push_str(name);
+                out.push_str("\\u0001");
+                out.push_str(value);
+                out.push_str("\\u0002");
+            }
+        }
+        self.length += name.len() + value.len() + 2;
+    }
+
+    /// Begins a property.
+    pub(crate) fn begin(&mut self, name: &str) {
+        self.text(name);
+        match &mut self.text {
+            PropertyText::Plain(out) => out.push(NAME_VALUE_SEPARATOR),
+            PropertyText::Escaped(out) => out.push_str("\\u0001"),
+        }
+        self.length += 1;
+    }
+
+    /// Appends a part of a property.
+    pub(crate) fn text(&mut self, text: &str) {
+        match &mut self.text {
+            PropertyText::Plain(out) => out.push_str(text),
+            PropertyText::Escaped(out) => push_escaped_text(out, text),
+        }
+        self.length += text.len();
+    }
+
+    /// Ends a property.
+    pub(crate) fn end(&mut self) {
+        match &mut self.text {
+            PropertyText::Plain(out) => out.push(PROPERTY_SEPARATOR),
+            PropertyText::Escaped(out) => out.push_str("\\u0002"),
+        }
+        self.length += 1;
+    }
 }
 
 /// The properties of a property string, in its order. Pieces without a separator, with an empty

@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use super::codes::RequestCode;
 use super::encode::{
     EncodeError, FIXED_ROOM, OpenFrame, OpenLength, RequestHead, Start, push_decimal,
-    push_long_text,
 };
 use super::frame::Encoding;
 use super::text::{Decimal, push_escaped};
@@ -57,15 +56,37 @@ pub fn encode_send(
     header: &SendHeader<'_>,
     body_length: usize,
 ) -> Result<(), EncodeError> {
+    encode(out, head, header, None, body_length)
+}
+
+/// Like [`encode_send`] with a JSON header, for which `properties` are given as the inside of a
+/// JSON string; those of `header` do not count.
+pub(crate) fn encode_send_escaped(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    header: &SendHeader<'_>,
+    properties: &str,
+    body_length: usize,
+) -> Result<(), EncodeError> {
+    encode(out, head, header, Some(properties), body_length)
+}
+
+fn encode(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    header: &SendHeader<'_>,
+    escaped: Option<&str>,
+    body_length: usize,
+) -> Result<(), EncodeError> {
     let start = head.start()?;
     match head.code {
         RequestCode::SEND_MESSAGE | RequestCode::SEND_REPLY_MESSAGE => {
-            write::<LongNames>(out, head.encoding, &start, header, body_length)
+            write::<LongNames>(out, head.encoding, &start, header, escaped, body_length)
         }
         RequestCode::SEND_MESSAGE_V2
         | RequestCode::SEND_BATCH_MESSAGE
         | RequestCode::SEND_REPLY_MESSAGE_V2 => {
-            write::<LetterNames>(out, head.encoding, &start, header, body_length)
+            write::<LetterNames>(out, head.encoding, &start, header, escaped, body_length)
         }
         code => Err(EncodeError::NotASend(code)),
     }
@@ -161,14 +182,16 @@ fn write<N: Names>(
     encoding: Encoding,
     start: &Start<'_>,
     header: &SendHeader<'_>,
+    escaped: Option<&str>,
     body_length: usize,
 ) -> Result<(), EncodeError> {
-    out.reserve(FIXED_ROOM.saturating_add(header.properties.len()));
+    let properties = escaped.unwrap_or(header.properties);
+    out.reserve(FIXED_ROOM.saturating_add(properties.len()));
     let frame = OpenFrame::new(out, encoding);
     let written = match encoding {
         Encoding::Json => {
             start.json_before(out);
-            write_json::<N>(out, header);
+            write_json::<N>(out, header, escaped);
             start.json_after(out);
             Ok(())
         }
@@ -177,7 +200,7 @@ fn write<N: Names>(
     frame.close_before_body(out, written, body_length)
 }
 
-fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>) {
+fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>, escaped: Option<&str>) {
     // A key closes the value before it; the first field is one that is always there.
     let first = N::DEFAULT_TOPIC_QUEUE_NUMS.json.as_bytes();
     out.extend_from_slice(first.get(2..).unwrap_or_default());
@@ -189,7 +212,12 @@ fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>) {
     json_number(out, N::SYS_FLAG, i64::from(header.sys_flag));
     json_number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms);
     json_number(out, N::FLAG, i64::from(header.flag));
-    json_text(out, N::PROPERTIES, header.properties);
+    if let Some(properties) = escaped {
+        out.extend_from_slice(N::PROPERTIES.json.as_bytes());
+        out.extend_from_slice(properties.as_bytes());
+    } else {
+        json_text(out, N::PROPERTIES, header.properties);
+    }
     json_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times));
     json_boolean(out, N::UNIT_MODE, header.unit_mode);
     if let Some(times) = header.max_reconsume_times {
@@ -204,6 +232,9 @@ fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>) {
 // call.
 #[inline(always)]
 fn json_number(out: &mut Vec<u8>, key: Key, value: i64) {
+    if let 0..=9 = value {
+        return push_joined(out, key.json.as_bytes(), &[b'0' + value as u8]);
+    }
     out.extend_from_slice(key.json.as_bytes());
     push_decimal(out, value);
 }
@@ -218,8 +249,31 @@ fn json_text(out: &mut Vec<u8>, key: Key, value: &str) {
 
 #[inline(always)]
 fn json_boolean(out: &mut Vec<u8>, key: Key, value: bool) {
-    out.extend_from_slice(key.json.as_bytes());
-    out.extend_from_slice(boolean_text(value));
+    // Both of a length that is known.
+    if value {
+        push_joined(out, key.json.as_bytes(), b"true");
+    } else {
+        push_joined(out, key.json.as_bytes(), b"false");
+    }
+}
+
+/// Appends two texts of known lengths, which then takes one look at the room and no call.
+#[inline(always)]
+fn push_joined(out: &mut Vec<u8>, first: &[u8], second: &[u8]) {
+    let mut joined = [0; 32];
+    let room = joined.split_at_mut_checked(first.len());
+    let room = room.and_then(|(a, b)| Some((a, b.split_at_mut_checked(second.len())?.0)));
+    if let Some((a, b)) = room {
+        a.copy_from_slice(first);
+        b.copy_from_slice(second);
+    }
+    match joined.get(..first.len() + second.len()) {
+        Some(joined) => out.extend_from_slice(joined),
+        None => {
+            out.extend_from_slice(first);
+            out.extend_from_slice(second);
+        }
+    }
 }
 
 fn write_binary<N: Names>(
@@ -239,11 +293,11 @@ fn write_binary<N: Names>(
     binary_number(out, N::FLAG, i64::from(header.flag))?;
     binary_text(out, N::PROPERTIES, header.properties.as_bytes())?;
     binary_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times))?;
-    binary_text(out, N::UNIT_MODE, boolean_text(header.unit_mode))?;
+    binary_boolean(out, N::UNIT_MODE, header.unit_mode);
     if let Some(times) = header.max_reconsume_times {
         binary_number(out, N::MAX_RECONSUME_TIMES, i64::from(times))?;
     }
-    binary_text(out, N::BATCH, boolean_text(header.batch))?;
+    binary_boolean(out, N::BATCH, header.batch);
     binary_text(out, N::BROKER_NAME, header.broker_name.as_bytes())?;
     map.close(out)
 }
@@ -253,23 +307,29 @@ fn binary_text(out: &mut Vec<u8>, key: Key, value: &[u8]) -> Result<(), EncodeEr
     if value.is_empty() {
         return Ok(());
     }
-    out.extend_from_slice(key.binary.as_bytes());
-    push_long_text(out, value)
+    let length = value.len();
+    let prefix = i32::try_from(length).map_err(|_| EncodeError::HeaderTooLong { length })?;
+    push_joined(out, key.binary.as_bytes(), &prefix.to_be_bytes());
+    out.extend_from_slice(value);
+    Ok(())
 }
 
 #[inline(always)]
 fn binary_number(out: &mut Vec<u8>, key: Key, value: i64) -> Result<(), EncodeError> {
-    out.extend_from_slice(key.binary.as_bytes());
     if let 0..=9 = value {
-        out.extend_from_slice(&[0, 0, 0, 1, b'0' + value as u8]);
+        push_joined(out, key.binary.as_bytes(), &[0, 0, 0, 1, b'0' + value as u8]);
         return Ok(());
     }
-    push_long_text(out, Decimal::new(value).as_bytes())
+    binary_text(out, key, Decimal::new(value).as_bytes())
 }
 
-// Java: Boolean#toString
-const fn boolean_text(value: bool) -> &'static [u8] {
-    if value { b"true" } else { b"false" }
+#[inline(always)]
+fn binary_boolean(out: &mut Vec<u8>, key: Key, value: bool) {
+    if value {
+        push_joined(out, key.binary.as_bytes(), b"\0\0\0\x04true");
+    } else {
+        push_joined(out, key.binary.as_bytes(), b"\0\0\0\x05false");
+    }
 }
 
 #[cfg(test)]

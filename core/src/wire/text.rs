@@ -47,6 +47,24 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Appends `text` as the inside of a JSON string.
+pub(super) fn push_escaped_text(out: &mut String, text: &str) {
+    if is_unescaped(text.as_bytes()) {
+        return out.push_str(text);
+    }
+    for character in text.chars() {
+        match character {
+            '\0'..='\x1f' => {
+                let byte = character as u8;
+                out.push_str("\\u00");
+                out.extend([hex_digit(byte >> 4), hex_digit(byte)].map(char::from));
+            }
+            '"' | '\\' => out.extend(['\\', character]),
+            _ => out.push(character),
+        }
+    }
+}
+
 /// Whether no byte has to be escaped.
 #[inline(always)]
 fn is_unescaped(bytes: &[u8]) -> bool {
@@ -54,6 +72,11 @@ fn is_unescaped(bytes: &[u8]) -> bool {
         let (chunks, _) = bytes.as_chunks::<8>();
         return specials(u64::from_le_bytes(*last)) == 0
             && chunks.iter().all(|chunk| specials(u64::from_le_bytes(*chunk)) == 0);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let [a, b, c, d] = *first;
+        let [e, f, g, h] = *last;
+        return specials(u64::from_le_bytes([a, b, c, d, e, f, g, h])) == 0;
     }
     bytes.iter().all(|byte| !is_special(*byte))
 }
@@ -132,30 +155,22 @@ pub(super) const fn hex_value(digit: u8) -> Option<u8> {
     }
 }
 
-/// The values of all bytes as hexadecimal digits; those that are none have bits above the lowest
-/// four.
-static HEX_VALUES: [u8; 256] = {
-    let mut values = [0xff; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if let Some(value) = hex_value(byte as u8) {
-            values[byte] = value;
-        }
-        byte += 1;
-    }
-    values
-};
-
 /// The number that 8 hexadecimal digits of either case stand for.
 #[inline]
-pub(super) fn parse_hex(digits: [u8; 8]) -> Option<u32> {
-    let (mut number, mut all) = (0_u32, 0_u8);
-    for digit in digits {
-        let value = HEX_VALUES[usize::from(digit)];
-        number = number << 4 | u32::from(value & 15);
-        all |= value;
+pub(super) const fn parse_hex(digits: [u8; 8]) -> Option<u32> {
+    let word = u64::from_be_bytes(digits);
+    // Letters have bit 6, and their low bits count from 1. No lane can overflow.
+    let letters = word & (ONES * 0x40);
+    let values = (word & (ONES * 0x0f)) + (letters >> 6) * 9;
+    // Whatever is no digit is not what its value is written as. Bit 5 makes letters small.
+    let above_nine = ((values + ONES * 6) >> 4) & ONES;
+    let written = values + ONES * b'0' as u64 + above_nine * (b'a' - b'9' - 1) as u64;
+    if values & (ONES * 0xf0) != 0 || written != word | (letters >> 1) {
+        return None;
     }
-    if all < 16 { Some(number) } else { None }
+    let bytes = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
+    Some((pairs | (pairs >> 16)) as u32)
 }
 
 /// Bytes as text, with U+FFFD in place of what is not UTF-8.
@@ -235,17 +250,25 @@ pub(super) fn parse_decimal(text: &[u8]) -> Option<i64> {
     if digits.is_empty() {
         return None;
     }
-    let mut value = 0_i64;
+    if digits.len() > 18 {
+        return parse_long(negative, digits);
+    }
     // So many digits always fit.
-    let (sure, rest) = digits.split_at(digits.len().min(18));
-    for &byte in sure {
+    let mut value = 0_i64;
+    for &byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        value = value * 10 - i64::from(digit);
+        value = value * 10 + i64::from(digit);
     }
-    for &byte in rest {
+    Some(if negative { -value } else { value })
+}
+
+#[cold]
+fn parse_long(negative: bool, digits: &[u8]) -> Option<i64> {
+    let mut value = 0_i64;
+    for &byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
@@ -309,6 +332,16 @@ mod tests {
                     assert_eq!(plain_length(&bytes), expected, "{bytes:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn text_is_escaped_in_one_way() {
+        for text in ["", "plain", "q\"b\\c\u{1}\u{1f}\u{7f}é漢😀", "longer than eight\n"] {
+            let (mut bytes, mut string) = (Vec::new(), String::new());
+            push_escaped(&mut bytes, text);
+            push_escaped_text(&mut string, text);
+            assert_eq!(bytes, string.as_bytes());
         }
     }
 

@@ -43,8 +43,13 @@ impl UniqueKey {
 
     /// Appends the upper-case hexadecimal digits.
     pub fn write_hex(&self, out: &mut String) {
+        self.with_hex(|digits| out.push_str(digits));
+    }
+
+    /// Calls `take` with the upper-case hexadecimal digits.
+    pub(crate) fn with_hex(&self, take: impl FnOnce(&str)) {
         let (digits, length) = self.digits();
-        out.push_str(digits.get(..length).and_then(|d| str::from_utf8(d).ok()).unwrap_or_default());
+        take(digits.get(..length).and_then(|d| str::from_utf8(d).ok()).unwrap_or_default());
     }
 
     /// The address of the producer's host.
