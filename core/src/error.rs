@@ -195,8 +195,8 @@ pub enum SendErrorKind {
     /// The topic has no queue that can be written to.
     #[error("the topic has no writable queue; check its permission and that its brokers run")]
     NoWritableQueue,
-    /// The given queue's broker does not serve the topic.
-    #[error("broker \"{0}\" of the given queue does not serve the topic")]
+    /// No known route names the given queue's broker, or it has no master.
+    #[error("broker \"{0}\" of the given queue is in no known route; check its name")]
     NoSuchQueue(Box<str>),
     /// The time of the send was over.
     #[error("the time of the send is over; see the attempts for where it went")]

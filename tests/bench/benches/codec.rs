@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use rocketmq_bench::machine::{Machine, Settings};
 use rocketmq_bench::samples;
 use rocketmq_core::wire::{
-    Command, Encoding, SendResponse, UniqueKeySource, decode_route, split_frame,
+    Command, Encoding, StoredPlace, UniqueKeySource, decode_route, split_frame,
 };
 
 const ENCODINGS: [(Encoding, &str); 2] = [(Encoding::Json, "json"), (Encoding::Binary, "binary")];
@@ -35,7 +35,7 @@ fn decode(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let frame = split_frame(black_box(&frame)).ok().flatten()?;
                 let command = Command::decode(frame.encoding, frame.header).ok()?;
-                SendResponse::read(&command.ext_fields).map(|response| response.queue_offset)
+                StoredPlace::read(&command.ext_fields).position
             });
         });
     }

@@ -7,7 +7,7 @@ use rocketmq_bench::machine::{Machine, Settings};
 use rocketmq_bench::samples;
 use rocketmq_core::PreparedMessage;
 use rocketmq_core::wire::Encoding::{self, Binary, Json};
-use rocketmq_core::wire::{Command, SendResponse, decode_route, split_frame};
+use rocketmq_core::wire::{Command, StoredPlace, decode_route, split_frame};
 
 use crate::allocations;
 
@@ -191,7 +191,8 @@ fn run_decode(encoding: Encoding, count: usize) -> usize {
 fn measured_decode(bytes: &[u8]) {
     let frame = split_frame(bytes).expect("a frame").expect("a whole frame");
     let command = Command::decode(frame.encoding, frame.header).expect("a header");
-    black_box(SendResponse::read(&command.ext_fields).expect("a receipt"));
+    let place = StoredPlace::read(&command.ext_fields);
+    black_box(place.position.expect("a receipt"));
 }
 
 fn run_prepare(count: usize) -> usize {
