@@ -142,7 +142,8 @@ impl AddressMap {
     }
 
     /// Sets a function that is asked when no rule matches; `None` means "as announced". It must
-    /// give the same answer to the same question, or simulated runs cannot be replayed.
+    /// give the same answer to the same question, or simulated runs cannot be replayed, and must
+    /// not panic: it runs inside the client, which would end.
     #[must_use]
     pub fn with_function<F>(mut self, function: F) -> AddressMap
     where

@@ -261,7 +261,7 @@ impl ConfigBuilder {
                 return Err(ConfigError::Topic { topic: topic.clone(), error });
             }
         }
-        let positive: [(&'static str, bool); 9] = [
+        let positive: [(&'static str, bool); 11] = [
             ("send_timeout", !config.send_timeout.is_zero()),
             ("in_flight_messages_max", config.in_flight_messages_max > 0),
             ("in_flight_bytes_max", config.in_flight_bytes_max > 0),
@@ -269,6 +269,8 @@ impl ConfigBuilder {
             ("default_topic_queue_nums", config.default_topic_queue_nums > 0),
             ("request_timeout", !config.request_timeout.is_zero()),
             ("connect_timeout", !config.connect_timeout.is_zero()),
+            ("dial_back_off_min", !config.dial_back_off_min.is_zero()),
+            ("dial_back_off_max", !config.dial_back_off_max.is_zero()),
             ("route_refresh.period", !config.route_refresh.period.is_zero()),
             ("heartbeat.period", !config.heartbeat.period.is_zero()),
         ];

@@ -187,10 +187,13 @@ pub enum SendErrorKind {
     #[error("{0}")]
     Invalid(InvalidMessage),
     /// No name server gave a route within the time of the send.
-    #[error("no name server answered; check the addresses and that they are name servers")]
+    #[error("no name server gave a route; check the addresses and that they are name servers")]
     NameServerUnreachable,
     /// The name servers do not know the topic, nor a default topic to create it from.
-    #[error("the topic does not exist; create it, or allow brokers to create topics")]
+    #[error(
+        "the topic does not exist, nor a default topic to create it from; create it, or allow \
+         brokers to create topics"
+    )]
     TopicNotFound,
     /// The topic has no queue that can be written to.
     #[error("the topic has no writable queue; check its permission and that its brokers run")]
@@ -389,6 +392,9 @@ pub enum CloseReason {
     /// The peer sent something that is not RocketMQ's protocol.
     #[error("the peer broke the protocol: {0}")]
     Protocol(DecodeErrorKind),
+    /// The peer answered a request that it had not been sent yet.
+    #[error("the peer answered a request before it was sent")]
+    EarlyAnswer,
     /// A frame began and did not end in time.
     #[error("a frame began and did not end in time")]
     PartialFrame,

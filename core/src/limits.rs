@@ -99,6 +99,10 @@ pub const REQUESTS_PER_CONNECTION_MAX: usize = 65_535;
 /// Dials under way at once; further addresses wait their turn.
 pub const DIALS_MAX: usize = 64;
 
+/// Dials under way at which none is begun for a heartbeat alone: dead brokers that nobody sends to
+/// must not hold up those that somebody does.
+pub const GREETING_DIALS_MAX: usize = 16;
+
 /// Answers that may still come for requests given up, remembered per connection.
 pub const LATE_ANSWERS_MAX: usize = 64;
 

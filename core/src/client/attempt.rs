@@ -339,13 +339,15 @@ impl Client {
             self.record_fault(id, Fault::Success);
         }
         let now = self.now;
+        let place = StoredPlace::read(&command.ext_fields);
+        let weak = status != SendStatus::SendOk && place.position.is_some();
+        let again = weak && under_way && self.is_worth_a_better_receipt(id);
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        let place = StoredPlace::read(&command.ext_fields);
-        let weak = status != SendStatus::SendOk && place.position.is_some();
-        let again = self.config.retry_weak_acknowledgement && op.command.queue.is_none();
-        if weak && under_way && again && op.weak.is_none() && !op.is_last_attempt() {
+        if again {
+            // One more broker, whatever it says.
+            op.attempts_max = op.number + 1;
             op.weak = op.receipt(now, number, op.current.clone(), status, place).map(Box::new);
             let failure = AttemptFailure::Answered {
                 code: ResponseCode(command.code),
@@ -379,6 +381,24 @@ impl Client {
         self.complete(id, Ok(Completion::Stored(receipt)));
     }
 
+    /// Whether a weak acknowledgement is to be bettered at a broker that was not tried yet.
+    fn is_worth_a_better_receipt(&self, id: OpId) -> bool {
+        let settings = &self.config;
+        let Some(op) = self.ops.get(id) else { return false };
+        let Some(current) = &op.current else { return false };
+        settings.retry_weak_acknowledgement
+            && !settings.retry_only_if_not_stored
+            && op.weak.is_none()
+            && !op.is_last_attempt()
+            && op.command.queue.is_none()
+            && self.topics.get(op.topic).and_then(|topic| topic.route.as_ref()).is_some_and(
+                |route| {
+                    let untried = |broker| broker != current.broker && !op.tried.contains(&broker);
+                    route.publish.brokers().iter().any(|queues| untried(queues.broker))
+                },
+            )
+    }
+
     // ---- Failure ----------------------------------------------------------------------------
 
     /// The attempt under way came to nothing on the way to or from the broker.
@@ -390,9 +410,6 @@ impl Client {
         let (stage, topic) = (self.stage_of(current), op.topic);
         let delivery = if stage < Stage::Await { Delivery::NotSent } else { Delivery::Unknown };
         let never_left = stage == Stage::Connect;
-        // Oneway messages are never sent twice: with the first byte out, this was the only try.
-        let started = stage >= Stage::Write && op.command.mode == Mode::Oneway;
-        let next = if started { Next::Final } else { next };
         self.record_fault(id, Fault::Unavailable);
         if never_left {
             self.refresh_soon(topic, id, ResponseCode::SUCCESS);
@@ -430,7 +447,7 @@ impl Client {
         let retry_at = if op.detached
             || next == Next::Final
             || op.is_last_attempt()
-            || (delivery == Delivery::Unknown && only_once && op.weak.is_none())
+            || (delivery == Delivery::Unknown && only_once)
         {
             None
         } else if next == Next::BackOff {

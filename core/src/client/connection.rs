@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::operation::Mode;
 use super::outbox::Owner;
 use super::requests::Request;
 use super::session::{Queued, Session};
@@ -34,7 +35,8 @@ pub(super) struct Endpoint {
     /// Requests that wait for the dial to be allowed.
     waiting: VecDeque<Queued>,
     timer: TimerId,
-    in_dial_queue: bool,
+    /// Waits for a slot to dial: `true` if something but a greeting waits for it.
+    in_dial_queue: Option<bool>,
 }
 
 impl Client {
@@ -54,7 +56,7 @@ impl Client {
             last_failure: None,
             waiting: VecDeque::new(),
             timer: TimerId::NONE,
-            in_dial_queue: false,
+            in_dial_queue: None,
         });
         self.endpoints_by_address.insert(address, key);
         key
@@ -116,13 +118,24 @@ impl Client {
             if endpoint.timer == TimerId::NONE {
                 endpoint.timer = self.timers.schedule(endpoint.retry_at, TimerKey::Redial(key));
             }
-        } else if self.dials >= limits::DIALS_MAX {
-            if !endpoint.in_dial_queue {
-                endpoint.in_dial_queue = true;
-                self.dial_queue.push_back(key);
-            }
-        } else {
+            return;
+        }
+        // Dials that only greet a broker leave slots to those that something waits for.
+        let controls = &self.controls;
+        let greets = |queued: &Queued| match queued {
+            Queued::Control(key) => controls.get(*key).is_none_or(|control| control.is_heartbeat()),
+            Queued::Send { .. } => false,
+        };
+        let wanted = !endpoint.waiting.iter().all(greets);
+        let dials_max = if wanted { limits::DIALS_MAX } else { limits::GREETING_DIALS_MAX };
+        if self.dials < dials_max {
             self.dial(key);
+        } else if wanted && endpoint.in_dial_queue != Some(true) {
+            endpoint.in_dial_queue = Some(true);
+            self.dial_queue.push_back(key);
+        } else if endpoint.in_dial_queue.is_none() {
+            endpoint.in_dial_queue = Some(false);
+            self.greeting_queue.push_back(key);
         }
     }
 
@@ -155,12 +168,19 @@ impl Client {
 
     fn dial_ended(&mut self) {
         self.dials = self.dials.saturating_sub(1);
-        while self.dials < limits::DIALS_MAX {
-            let Some(key) = self.dial_queue.pop_front() else {
+        loop {
+            let next = match self.dials {
+                dials if dials < limits::GREETING_DIALS_MAX => {
+                    self.dial_queue.pop_front().or_else(|| self.greeting_queue.pop_front())
+                }
+                dials if dials < limits::DIALS_MAX => self.dial_queue.pop_front(),
+                _ => None,
+            };
+            let Some(key) = next else {
                 break;
             };
             if let Some(endpoint) = self.endpoints.get_mut(key) {
-                endpoint.in_dial_queue = false;
+                endpoint.in_dial_queue = None;
             }
             self.dial_if_due(key);
         }
@@ -280,7 +300,7 @@ impl Client {
     /// Ends the attempt or the request behind an entry that never became a frame.
     fn not_framed(&mut self, queued: Queued, failure: &AttemptFailure) {
         match queued {
-            Queued::Send { op, number } => self.attempt_lost(op, number, failure.clone()),
+            Queued::Send { op, number } => self.attempt_lost(op, number, failure.clone(), false),
             Queued::Control(key) => self.control_failed(key, failure.clone()),
         }
     }
@@ -405,7 +425,8 @@ impl Client {
                     if let Some(opaque) = opaque {
                         self.forget_outstanding(op, conn, opaque);
                     }
-                    self.attempt_lost(op, number, AttemptFailure::Closed(reason));
+                    let started = session.outbox.is_started(owner);
+                    self.attempt_lost(op, number, AttemptFailure::Closed(reason), started);
                 }
                 Owner::Control(key) => self.control_failed(key, AttemptFailure::Closed(reason)),
                 Owner::Answer => {}
@@ -444,9 +465,14 @@ impl Client {
     }
 
     /// Ends the attempt `number` of a send if it is the one under way: its connection is gone.
-    fn attempt_lost(&mut self, op: OpId, number: u32, failure: AttemptFailure) {
-        if self.ops.get(op).is_some_and(|op| op.number == number && op.current.is_some()) {
-            self.transport_failed(op, failure, Next::AnotherBroker);
+    /// `started`: some of its bytes have left.
+    fn attempt_lost(&mut self, id: OpId, number: u32, failure: AttemptFailure, started: bool) {
+        let Some(op) = self.ops.get(id).filter(|op| op.number == number) else { return };
+        // Oneway messages are never sent twice: with the first byte out, this was the only try.
+        let only = started && op.command.mode == Mode::Oneway;
+        let next = if only { Next::Final } else { Next::AnotherBroker };
+        if op.current.is_some() {
+            self.transport_failed(id, failure, next);
         }
     }
 

@@ -146,6 +146,7 @@ impl Client {
         self.timers = super::Timers::new();
         self.dirty.clear();
         self.dial_queue.clear();
+        self.greeting_queue.clear();
         self.dials = 0;
         self.controls = crate::slab::Slab::new();
         self.topics = crate::slab::Slab::new();

@@ -58,7 +58,7 @@ impl Client {
         }
         let fresh = |at: Instant| now.saturating_since(at) < limits::LOOKUP_INTERVAL_MIN;
         if topic.not_found_at.is_some_and(fresh) {
-            return self.fail(id, SendErrorKind::TopicNotFound);
+            return self.fail_not_found(id);
         }
         topic.wait(id);
         op.state = OpState::Routing;
@@ -287,7 +287,9 @@ impl Client {
             if self.config.create_topics && !known && lookup.name != default {
                 return self.begin_lookup(key, default, true);
             }
-            return self.topic_not_found(key);
+            let mut said = self.failures_of(&lookup);
+            said.extend(self.not_found_by(&lookup));
+            return self.topic_not_found(key, said);
         }
         let failures = self.failures_of(&lookup);
         let wanted = self.is_lookup_wanted(key);
@@ -323,6 +325,27 @@ impl Client {
             Some(NameServerFailure { address, failure })
         };
         lookup.asked.iter().filter_map(failure).collect()
+    }
+
+    /// The name servers that said that the topic does not exist.
+    fn not_found_by(&self, lookup: &Lookup) -> Vec<NameServerFailure> {
+        let said = |asked: &Asked| {
+            let found = asked.outcome != Outcome::NotFound;
+            let address = Arc::clone(&self.endpoints.get(asked.server).filter(|_| !found)?.text);
+            let code = ResponseCode::TOPIC_NOT_EXIST;
+            let remark = alloc::format!("no route for \"{}\"", lookup.name).into();
+            Some(NameServerFailure { address, failure: AttemptFailure::Answered { code, remark } })
+        };
+        lookup.asked.iter().filter_map(said).collect()
+    }
+
+    /// Ends a send to a topic that no name server knows.
+    pub(super) fn fail_not_found(&mut self, id: OpId) {
+        let Some(key) = self.ops.get(id).map(|op| op.topic) else { return };
+        let said = self.topics.get(key).map(|topic| topic.failures.clone()).unwrap_or_default();
+        if let Some((error, _)) = self.end_failed(id, SendErrorKind::TopicNotFound) {
+            self.complete(id, Err(error.with_name_servers(said)));
+        }
     }
 
     /// What to say of a name server that has not answered yet.

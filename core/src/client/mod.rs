@@ -74,6 +74,8 @@ pub struct Client {
     controls: Slab<Control>,
     /// Addresses that wait because too many dials are under way.
     dial_queue: VecDeque<Key>,
+    /// The same for addresses that are dialled for a heartbeat alone.
+    greeting_queue: VecDeque<Key>,
     dials: usize,
     name_servers: Vec<Key>,
     /// The name server that is asked first: the one that answered last.
@@ -122,6 +124,7 @@ impl Client {
             sessions: Slab::new(),
             controls: Slab::new(),
             dial_queue: VecDeque::new(),
+            greeting_queue: VecDeque::new(),
             dials: 0,
             name_servers: Vec::new(),
             chosen_name_server: 0,

@@ -181,6 +181,12 @@ impl Outbox {
         TakenBack::Absent
     }
 
+    /// Whether some bytes of a frame have left, and not all.
+    pub(super) fn is_started(&self, owner: Owner) -> bool {
+        let first = self.frames.front();
+        first.is_some_and(|frame| frame.owner == owner && frame.left < frame.length)
+    }
+
     /// Owners of the frames whose last byte has not left.
     pub(super) fn owners(&self) -> impl Iterator<Item = Owner> {
         self.frames.iter().map(|frame| frame.owner)

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::Client;
 use super::outbox::Owner;
 use super::requests::Request;
-use crate::error::CloseReason;
-use crate::id::ConnId;
+use crate::error::{CloseReason, Stage};
+use crate::id::{ConnId, OpId};
 use crate::limits::REMARK_LENGTH_MAX;
 use crate::output::{Event, EventSet};
 use crate::wire::{Command, DecodeErrorKind, Encoding, ResponseCode, encode_response, split_frame};
@@ -79,6 +79,12 @@ impl Client {
         }
         let code = ResponseCode(command.code);
         match session.requests.remove(command.opaque) {
+            // Nobody can answer what has not left: believing it would call a message refused that
+            // is sent afterwards.
+            Some(Request::Send { op, number }) if self.is_unsent_attempt(conn, op, number) => {
+                self.close_session(conn, CloseReason::EarlyAnswer, true);
+                return;
+            }
             Some(Request::Send { op, number }) => {
                 self.send_answered(conn, op, number, code, command);
             }
@@ -97,6 +103,17 @@ impl Client {
         if self.session(conn).is_some_and(|session| !session.queue.is_empty()) {
             self.mark_dirty(conn);
         }
+    }
+
+    /// Whether the socket has not taken the last byte of an attempt.
+    fn is_unsent_attempt(&mut self, conn: ConnId, op: OpId, number: u32) -> bool {
+        let entry = self.ops.get(op).filter(|entry| entry.number == number);
+        let stage = entry.and_then(|entry| entry.current.as_ref()).map(|current| current.stage);
+        if stage == Some(Stage::Await) {
+            return false;
+        }
+        let owner = Owner::Send { op, number };
+        self.session(conn).is_some_and(|session| session.outbox.owners().any(|o| o == owner))
     }
 
     /// An answer for which nobody waits is worth showing: through a proxy it can be the only trace

@@ -1,6 +1,6 @@
 //! Topics: their routes, and the sends that wait for one.
 
-use alloc::string::String;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -169,7 +169,7 @@ impl Client {
     }
 
     /// The name servers say that the topic does not exist.
-    pub(super) fn topic_not_found(&mut self, key: Key) {
+    pub(super) fn topic_not_found(&mut self, key: Key, said: Vec<NameServerFailure>) {
         let now = self.now;
         let Some(topic) = self.topics.get_mut(key) else {
             return;
@@ -182,8 +182,9 @@ impl Client {
             return;
         }
         topic.route = None;
+        topic.failures = said;
         for op in topic.take_waiters() {
-            self.fail(op, crate::error::SendErrorKind::TopicNotFound);
+            self.fail_not_found(op);
         }
     }
 
@@ -215,25 +216,20 @@ impl Client {
     /// The queues that can be written to.
     // Java: MQClientInstance#topicRouteData2TopicPublishInfo
     fn publish_info(&mut self, route: &TopicRoute, from_default: bool) -> PublishInfo {
-        let mut brokers: Vec<(String, Key)> = Vec::new();
+        let mut brokers: BTreeMap<&str, Key> = BTreeMap::new();
         for data in &route.brokers {
             // Of two entries for one name the first counts.
-            if !brokers.iter().any(|(name, _)| **name == *data.broker_name) {
-                let key = self.update_broker(data);
-                brokers.push(((*data.broker_name).into(), key));
+            if !brokers.contains_key(&*data.broker_name) {
+                brokers.insert(&data.broker_name, self.update_broker(data));
             }
         }
         let clamp = self.config.default_topic_queue_nums;
-        let mut queues: Vec<BrokerQueues> = Vec::new();
+        // By broker: the order must not depend on the name server's.
+        let mut queues: BTreeMap<Key, u32> = BTreeMap::new();
         let mut add = |name: &str, count: u32| {
-            let found = brokers.iter().find(|(known, _)| known == name);
-            let Some((_, broker)) = found.filter(|_| count > 0) else {
-                return;
-            };
-            if self.brokers.get(*broker).is_some_and(|broker| broker.master.is_some())
-                && !queues.iter().any(|queues| queues.broker == *broker)
-            {
-                queues.push(BrokerQueues { broker: *broker, write_queues: count });
+            let Some(broker) = brokers.get(name).filter(|_| count > 0) else { return };
+            if self.brokers.get(*broker).is_some_and(|broker| broker.master.is_some()) {
+                queues.entry(*broker).or_insert(count);
             }
         };
         let ordered = route.order_topic_conf.as_deref().filter(|conf| !conf.is_empty());
@@ -254,8 +250,7 @@ impl Client {
                 add(&data.broker_name, count);
             }
         }
-        // The order must not depend on the name server's.
-        queues.sort_by_key(|queues| queues.broker);
-        PublishInfo::new(queues)
+        let ranges = queues.into_iter();
+        PublishInfo::new(ranges.map(|(broker, write_queues)| BrokerQueues { broker, write_queues }))
     }
 }

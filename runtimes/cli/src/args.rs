@@ -73,7 +73,7 @@ pub(crate) struct SendArguments {
     pub(crate) group: String,
 
     /// Body of the message
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) body: Option<String>,
 
     /// Bytes per body, filled with letters

@@ -94,8 +94,8 @@ impl Client {
     }
 
     /// Closes the client: refuses new sends, lets the others end, at most for `timeout`, and tells
-    /// the brokers. Sends still open after that end with
-    /// [`SendErrorKind::Closed`](rocketmq_core::SendErrorKind::Closed).
+    /// the brokers; those that do not answer get up to one second more. Sends still open after
+    /// `timeout` end with [`SendErrorKind::Closed`](rocketmq_core::SendErrorKind::Closed).
     ///
     /// Closing twice is fine: the first call gets the report, later ones wait as well and get an
     /// empty one. A later call with an earlier end shortens the wait.

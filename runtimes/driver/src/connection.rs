@@ -16,7 +16,7 @@ use crate::signal::{Signal, Source};
 const READ_MIN: usize = 8 * 1024;
 
 /// Largest room for one read.
-const READ_MAX: usize = 256 * 1024;
+const READ_MAX: usize = 64 * 1024;
 
 /// Reads in a row that used less than a quarter of the room, after which it is halved.
 const SHORT_READS_MAX: u32 = 16;

@@ -30,6 +30,9 @@ const TURNS_MAX: usize = 8;
 /// Reads in one turn, over all connections.
 const READS_MAX: usize = 64;
 
+/// Reads of one connection in one turn, so that a peer that floods holds nobody else up.
+const READS_EACH_MAX: usize = 4;
+
 /// Writes in one turn, over all connections.
 const WRITES_MAX: usize = 64;
 
@@ -327,11 +330,13 @@ impl<R: Runtime> Driver<R> {
             }
         }
         let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
+        let mut own_reads_left = READS_EACH_MAX;
         loop {
-            if *reads_left == 0 {
+            if *reads_left == 0 || own_reads_left == 0 {
                 return self.backlog.push(2 * slot);
             }
             *reads_left -= 1;
+            own_reads_left -= 1;
             match connection.poll_read() {
                 Poll::Pending => return connection.idle(),
                 Poll::Ready(Ok(())) => {

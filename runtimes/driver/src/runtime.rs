@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -99,7 +100,8 @@ pub trait Timer: Send + Unpin + 'static {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// Dials one address after the other until one connects.
+/// Dials one address after the other until one connects. Every call begins with another one, so
+/// that one that does not answer cannot take the time of every dial.
 ///
 /// # Errors
 /// The last one, or `NotFound` if there is no address at all.
@@ -107,6 +109,11 @@ pub async fn connect_first<S, F: Future<Output = io::Result<S>>>(
     addresses: impl Iterator<Item = SocketAddr>,
     mut dial: impl FnMut(SocketAddr) -> F,
 ) -> io::Result<S> {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let mut addresses: Vec<SocketAddr> = addresses.collect();
+    if let Some(first) = TURN.fetch_add(1, Ordering::Relaxed).checked_rem(addresses.len()) {
+        addresses.rotate_left(first);
+    }
     let mut last = name_not_resolved("no address");
     for address in addresses {
         match dial(address).await {

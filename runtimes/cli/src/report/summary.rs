@@ -28,8 +28,9 @@ impl Summary {
             counts: [0; 8],
             retried: 0,
             bytes: 0,
-            // Three digits are within the range that the histogram takes.
-            latencies: Histogram::new(3).ok(),
+            // Up to an hour; what is beyond counts as an hour. A range that is too small would be
+            // cut without a word.
+            latencies: Histogram::new_with_bounds(1, 3_600_000_000, 3).ok(),
             unsent: 0,
             broken: false,
         }
