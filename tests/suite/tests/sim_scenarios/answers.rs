@@ -337,3 +337,44 @@ fn oneway_messages_are_not_answered_and_end_with_their_last_byte() {
     world.run_for(secs(4));
     world.finish();
 }
+
+#[test]
+fn a_weak_acknowledgement_is_bettered_by_one_untried_broker_at_most() {
+    // Nobody else is there: the same broker would only store a second copy.
+    let mut world = warm_with(1, 1, |c| c.retry_weak_acknowledgement(true));
+    script_sends(&mut world, A, Fault::weak_acknowledgement(11));
+    let id = world.send(TOPIC, "m");
+    assert_eq!(world.wait(id).receipt().unwrap().status, SendStatus::SlaveNotAvailable);
+    assert_eq!(world.frames_of(id).len(), 1);
+    world.finish();
+
+    // The other one fails in a way that would be worth further attempts.
+    let mut world = warm_with(1, 2, |c| c.retry_weak_acknowledgement(true).retries_max(5));
+    script_sends(&mut world, A, Fault::weak_acknowledgement(11));
+    script_sends(&mut world, B, Fault::answer(1, "store failed"));
+    let id = send_via(&mut world, A);
+    assert_eq!(world.wait(id).receipt().unwrap().status, SendStatus::SlaveNotAvailable);
+    assert_eq!(world.frames_of(id).len(), 2);
+    world.finish();
+
+    // Whoever wants no copy more wants none here either.
+    let mut world =
+        warm_with(1, 2, |c| c.retry_weak_acknowledgement(true).retry_only_if_not_stored(true));
+    script_sends(&mut world, A, Fault::weak_acknowledgement(11));
+    let id = send_via(&mut world, A);
+    assert_eq!(world.wait(id).receipt().unwrap().status, SendStatus::SlaveNotAvailable);
+    assert_eq!(world.frames_of(id).len(), 1);
+    world.finish();
+}
+
+#[test]
+fn a_send_keeps_its_group_when_the_group_goes() {
+    let mut world = warm(1);
+    let group = world.group(0);
+    let id = world.send(TOPIC, "m");
+    world.unregister(0, group);
+    assert!(world.wait(id).is_stored());
+    let stored = world.cluster().stored(TOPIC);
+    let own = stored.iter().find(|stored| stored.body == b"m").expect("it is there");
+    assert!(!own.group.is_empty());
+}
