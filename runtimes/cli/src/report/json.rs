@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rocketmq_tokio::{
-    Attempt, AttemptFailure, OnewayReceipt, SendError, SendErrorKind, SendReceipt, SendStatus,
-    Stage,
+    Attempt, AttemptFailure, NameServerFailure, OnewayReceipt, SendError, SendErrorKind,
+    SendReceipt, SendStatus, Stage,
 };
 use serde::Serialize;
 
@@ -29,7 +29,8 @@ struct Line<'a> {
 
 #[derive(Debug, Serialize)]
 struct AttemptLine<'a> {
-    broker: &'a str,
+    /// `None` for a name server that gave no route.
+    broker: Option<&'a str>,
     address: Option<&'a str>,
     queue: Option<u32>,
     stage: &'static str,
@@ -73,7 +74,7 @@ fn stored<'a>(outcome: &'static str, receipt: &'a SendReceipt) -> Line<'a> {
     let code = code_of(receipt.status);
     let mut attempts: Vec<_> = receipt.failed_attempts.iter().map(attempt).collect();
     attempts.push(AttemptLine {
-        broker: bounded(&receipt.broker_name),
+        broker: Some(bounded(&receipt.broker_name)),
         address: known(&receipt.address),
         queue,
         stage: Stage::Answered.name(),
@@ -102,7 +103,7 @@ fn sent<'a>(outcome: &'static str, receipt: &'a OnewayReceipt) -> Line<'a> {
     // How the time was spread over the attempts is known only if there was one.
     let alone: Option<Duration> = attempts.is_empty().then_some(receipt.elapsed);
     attempts.push(AttemptLine {
-        broker: bounded(&receipt.broker_name),
+        broker: Some(bounded(&receipt.broker_name)),
         address: known(&receipt.address),
         queue: Some(receipt.queue_id),
         stage: Stage::Await.name(),
@@ -145,17 +146,41 @@ fn failed<'a>(outcome: &'static str, error: &'a SendError) -> Line<'a> {
         kind: Some(kind_name(error.kind())),
         code,
         elapsed_ms: millis(error.elapsed()),
-        attempts: error.attempts().iter().map(attempt).collect(),
+        attempts: error
+            .name_servers()
+            .iter()
+            .map(name_server)
+            .chain(error.attempts().iter().map(attempt))
+            .collect(),
+    }
+}
+
+/// A name server that was asked for the route: an attempt that did not get to a queue.
+fn name_server(server: &NameServerFailure) -> AttemptLine<'_> {
+    let (code, remark) = words(&server.failure);
+    AttemptLine {
+        broker: None,
+        address: known(&server.address),
+        queue: None,
+        stage: Stage::Select.name(),
+        elapsed_ms: None,
+        code,
+        remark: Some(remark),
+    }
+}
+
+/// The peer's code and words, or the client's own words.
+fn words(failure: &AttemptFailure) -> (Option<i32>, String) {
+    match failure {
+        AttemptFailure::Answered { code, remark } => (Some(code.0), bounded(remark).to_owned()),
+        failure => (None, bounded(&failure.to_string()).to_owned()),
     }
 }
 
 fn attempt(attempt: &Attempt) -> AttemptLine<'_> {
-    let (code, remark) = match &attempt.failure {
-        AttemptFailure::Answered { code, remark } => (Some(code.0), bounded(remark).to_owned()),
-        failure => (None, bounded(&failure.to_string()).to_owned()),
-    };
+    let (code, remark) = words(&attempt.failure);
     AttemptLine {
-        broker: bounded(&attempt.broker_name),
+        broker: Some(bounded(&attempt.broker_name)),
         address: known(&attempt.address),
         queue: Some(attempt.queue_id),
         stage: attempt.stage.name(),

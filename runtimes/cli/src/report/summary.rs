@@ -48,6 +48,10 @@ impl Summary {
         };
         self.retried += u64::from(retried);
         self.bytes += body_bytes as u64;
+        self.record(elapsed);
+    }
+
+    fn record(&mut self, elapsed: Duration) {
         if let Some(latencies) = &mut self.latencies {
             latencies.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
         }
@@ -154,6 +158,19 @@ impl Summary {
 mod tests {
     use super::*;
     use rocketmq_tokio::{Message, SendError, SendErrorKind};
+
+    #[test]
+    fn latencies_are_what_they_were() {
+        let mut summary = Summary::new();
+        for millis in [5, 100, 100, 100, 2_500] {
+            summary.record(Duration::from_millis(millis));
+        }
+        let latencies = summary.latencies.as_ref().expect("memory for it");
+        let close = |micros: u64, millis: u64| micros.abs_diff(millis * 1_000) <= millis;
+        assert!(close(latencies.min(), 5), "{}", latencies.min());
+        assert!(close(latencies.value_at_quantile(0.5), 100));
+        assert!(close(latencies.max(), 2_500), "{}", latencies.max());
+    }
 
     #[test]
     fn failures_and_what_never_got_a_send_make_it_incomplete() {

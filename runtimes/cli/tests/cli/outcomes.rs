@@ -184,6 +184,10 @@ fn a_wrong_name_server_is_named_with_what_to_do() {
     let line = send(&["--json"]).line();
     assert_eq!(line["kind"], "name_server_unreachable");
     assert_eq!(line["outcome"], "not_sent");
+    let asked = &line["attempts"][0];
+    assert_eq!((&asked["stage"], &asked["address"]), (&"select".into(), &address.as_str().into()));
+    assert!(asked["broker"].is_null() && asked["queue"].is_null() && asked["code"].is_null());
+    assert!(asked["remark"].as_str().is_some_and(|remark| remark.contains("refused")), "{asked}");
 }
 
 #[test]
