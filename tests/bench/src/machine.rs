@@ -91,7 +91,7 @@ impl Machine {
         let (first, _) = self.client.poll_timeout().expect("a look-up is due");
         self.now = first;
         self.client.handle_timeout(first);
-        let name_server = self.connect_all(0);
+        let name_server = self.connect_all(1);
         self.flush();
         // Its first request has the number 0.
         let route = samples::route(settings.brokers, settings.queues);
@@ -99,7 +99,7 @@ impl Machine {
         // The heartbeat dials every broker.
         self.now = Instant::ZERO + Duration::from_secs(1);
         self.client.handle_timeout(self.now);
-        let brokers = self.connect_all(usize::from(settings.trouble));
+        let brokers = self.connect_all(settings.brokers - usize::from(settings.trouble));
         self.flush();
         for broker in brokers {
             self.answer_control(broker, 0, &[]);
@@ -108,22 +108,21 @@ impl Machine {
         while self.client.poll_output().is_some() {}
     }
 
-    /// Lets all dials succeed but the last `failing`.
-    fn connect_all(&mut self, failing: usize) -> Vec<ConnId> {
-        let outputs = std::iter::from_fn(|| self.client.poll_output());
-        let dialled = |output| match output {
-            Output::Connect { conn, .. } => Some(conn),
-            _ => None,
-        };
-        let mut dials: Vec<ConnId> = outputs.filter_map(dialled).collect();
-        for conn in dials.split_off(dials.len() - failing) {
-            let failure = rocketmq_core::ConnectFailure::Refused;
-            self.client.handle_connected(self.now, conn, Err(failure));
+    /// Lets the first `good` dials succeed and the rest fail. Some begin only when others have
+    /// ended.
+    fn connect_all(&mut self, good: usize) -> Vec<ConnId> {
+        let mut connected = Vec::new();
+        while let Some(output) = self.client.poll_output() {
+            let Output::Connect { conn, .. } = output else { continue };
+            if connected.len() < good {
+                connected.push(conn);
+                self.client.handle_connected(self.now, conn, Ok(()));
+            } else {
+                let failure = rocketmq_core::ConnectFailure::Refused;
+                self.client.handle_connected(self.now, conn, Err(failure));
+            }
         }
-        for conn in &dials {
-            self.client.handle_connected(self.now, *conn, Ok(()));
-        }
-        dials
+        connected
     }
 
     fn answer_control(&mut self, conn: ConnId, opaque: i32, body: &[u8]) {
