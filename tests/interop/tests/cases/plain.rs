@@ -138,12 +138,14 @@ fn created(context: &Context, setting: Setting) -> Result<Comparison> {
         all
     })?;
     expect(comparison.acknowledged == 16, || format!("{comparison:?}"))?;
-    // The default route is kept until each broker had its chance, so both created the topic.
+    // The default route is kept until each broker had its chance, so both created the topic. The
+    // turn is strict within a route; where the topic's own follows on the default one, wherever
+    // among the 16 that is, a broker may come twice in a row: 9 and 7 at most.
     let read = context.reader.read(&[&topic])?;
     for index in 0..context.servers.brokers() {
         let name = context.servers.broker_name(index);
         let found = read.iter().filter(|message| message.broker == name).count();
-        expect(found == 8, || format!("{found} of 16 messages on {name}"))?;
+        expect((7..=9).contains(&found), || format!("{found} of 16 messages on {name}"))?;
     }
     Ok(comparison.exactly_once())
 }
