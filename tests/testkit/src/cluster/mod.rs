@@ -304,8 +304,11 @@ impl Cluster {
                 Err(_) => self.end(0, node, connection, Ending::Close),
             }
         }
+        let taken = buffer.len() - rest.len();
         if let Some(state) = self.connections.get_mut(&connection) {
-            state.buffer = rest.to_vec();
+            // The allocation stays: bytes may come one at a time.
+            state.buffer = buffer;
+            state.buffer.drain(..taken);
         }
     }
 
@@ -315,9 +318,11 @@ impl Cluster {
             return;
         };
         let script = self.scripts.entry(node).or_default();
-        if state.decided.is_none() && !part.is_empty() {
+        if state.decided.is_none() && !part.is_empty() && !script.is_empty() {
             // Errors are judged when the frame is complete, as Java does.
-            if let Ok(command) = Command::decode_prefix(part) {
+            if header_is_whole(part)
+                && let Ok(command) = Command::decode_prefix(part)
+            {
                 let request = !command.is_response();
                 state.decided = Some(if request { script.decide(&command) } else { None });
             } else if let Some(fault) = script.decide_blind(part.len()) {
@@ -536,6 +541,12 @@ impl Cluster {
             })
             .collect()
     }
+}
+
+/// Whether a frame that is still coming in has all of its header.
+fn header_is_whole(part: &[u8]) -> bool {
+    let word = part.get(5..8).and_then(|word| word.first_chunk::<3>());
+    word.is_some_and(|[a, b, c]| part.len() >= 8 + u32::from_be_bytes([0, *a, *b, *c]) as usize)
 }
 
 /// The route of a topic as the brokers announce it.

@@ -329,6 +329,10 @@ impl Script {
         self.rules.clear();
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// The fault for this request; a matching request counts for every rule it passes.
     pub(super) fn decide(&mut self, command: &Command) -> Option<Fault> {
         let found = self
