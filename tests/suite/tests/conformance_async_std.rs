@@ -7,12 +7,20 @@ use std::time::Duration;
 use async_std::task::{self, JoinHandle};
 use rocketmq_async_std::{AsyncStdRuntime, Client, Config};
 use rocketmq_suite::conformance::{BoxFuture, Harness, Mortal};
+use rocketmq_testkit::LoopbackCluster;
+use rocketmq_testkit::cluster::ClusterConfig;
 
 struct AsyncStd;
 
 impl Harness for AsyncStd {
-    fn new() -> AsyncStd {
+    type Cluster = LoopbackCluster;
+
+    fn new(_run: u64) -> AsyncStd {
         AsyncStd
+    }
+
+    fn cluster(&self, config: ClusterConfig) -> LoopbackCluster {
+        LoopbackCluster::start(config).expect("the loopback interface works")
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rocketmq_smol::{Client, Config, SmolRuntime};
 use rocketmq_suite::conformance::{BoxFuture, Harness, Mortal};
+use rocketmq_testkit::LoopbackCluster;
+use rocketmq_testkit::cluster::ClusterConfig;
 use smol::Executor;
 use smol::channel::Sender;
 
@@ -14,8 +16,14 @@ use smol::channel::Sender;
 struct Smol;
 
 impl Harness for Smol {
-    fn new() -> Smol {
+    type Cluster = LoopbackCluster;
+
+    fn new(_run: u64) -> Smol {
         Smol
+    }
+
+    fn cluster(&self, config: ClusterConfig) -> LoopbackCluster {
+        LoopbackCluster::start(config).expect("the loopback interface works")
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -22,8 +22,14 @@ macro_rules! harness {
         struct $name(Runtime);
 
         impl Harness for $name {
-            fn new() -> $name {
+            type Cluster = LoopbackCluster;
+
+            fn new(_run: u64) -> $name {
                 $name(build($builder))
+            }
+
+            fn cluster(&self, config: ClusterConfig) -> LoopbackCluster {
+                LoopbackCluster::start(config).expect("the loopback interface works")
             }
 
             fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -1,21 +1,20 @@
 //! Flush and close.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rocketmq_driver::{Delivery, GroupError, SendErrorKind};
-use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{Fault, Node, Rule};
 
-use super::Harness;
 use super::scene::*;
+use super::{Harness, Servers};
 
-fn delay_answers(cluster: &LoopbackCluster) {
+fn delay_answers(cluster: &impl Servers) {
     let delay = Fault::delay(Duration::from_millis(60));
     cluster.with(|cluster| cluster.script(A, Rule::sends().always(), delay));
 }
 
-async fn until_disconnected<H: Harness>(on: &H, cluster: &LoopbackCluster) {
+async fn until_disconnected<H: Harness>(on: &H, cluster: &impl Servers) {
     until(on, "all connections are closed", || {
         cluster.with(|cluster| {
             cluster.nodes().into_iter().all(|node| cluster.connections(node).is_empty())
@@ -26,7 +25,7 @@ async fn until_disconnected<H: Harness>(on: &H, cluster: &LoopbackCluster) {
 
 /// Whether anybody waits for the sends or not.
 pub async fn flush_waits_for_all_that_was_accepted<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     promptly(on, "a flush of nothing", producer.flush()).await;
     delay_answers(&cluster);
@@ -53,7 +52,7 @@ pub async fn flush_waits_for_all_that_was_accepted<H: Harness>(on: &H) {
 
 /// Open sends end well, the report counts them, and the brokers are told.
 pub async fn close_lets_open_sends_end<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     delay_answers(&cluster);
@@ -80,7 +79,7 @@ pub async fn close_lets_open_sends_end<H: Harness>(on: &H) {
 
 /// Each with the truth about it; those that nobody else will hear of are in the report.
 pub async fn close_ends_at_its_time_and_gives_back_what_is_open<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     cluster.with(|cluster| cluster.script(A, Rule::sends().always(), Fault::silent()));
@@ -90,11 +89,11 @@ pub async fn close_ends_at_its_time_and_gives_back_what_is_open<H: Harness>(on: 
     }
     until(on, "the broker has all", || cluster.with(|c| c.frames_of(A, 310).len() == 5)).await;
     let time = Duration::from_millis(80);
-    let start = Instant::now();
+    let start = on.now();
     let report = promptly(on, "close", producer.close(time)).await;
-    let took = start.elapsed();
+    let took = on.since(start);
     // Telling the brokers is given a second of its own.
-    assert!(took >= time && took < time + TOLERANCE, "{took:?}");
+    assert!(took >= time && took < time + H::TOLERANCE, "{took:?}");
     assert_eq!((report.acknowledged, report.failed, report.failures.len()), (0, 4, 4));
     assert!(report.failures.iter().all(|(_, delivery)| *delivery == Delivery::Unknown));
     assert_eq!(report.unclaimed.len(), 3);
@@ -110,7 +109,7 @@ pub async fn close_ends_at_its_time_and_gives_back_what_is_open<H: Harness>(on: 
 
 /// They were called before it.
 pub async fn close_lets_in_who_waits_for_room<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_messages_max(1));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.try_submit(message("0")).expect("room");
@@ -133,7 +132,7 @@ pub async fn close_lets_in_who_waits_for_room<H: Harness>(on: &H) {
 
 /// The second one waits as well, and is empty.
 pub async fn closing_twice_reports_once<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     delay_answers(&cluster);
     let pending = producer.submit(message("open")).await.expect("room");
@@ -151,7 +150,7 @@ pub async fn closing_twice_reports_once<H: Harness>(on: &H) {
 
 /// Somebody has less patience.
 pub async fn a_later_close_shortens_the_wait<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).send_timeout(PROMPT));
     cluster.with(|cluster| cluster.script(A, Rule::sends(), Fault::silent_after_storing()));
     let pending = producer.submit(message("open")).await.expect("room");
@@ -167,7 +166,7 @@ pub async fn a_later_close_shortens_the_wait<H: Harness>(on: &H) {
 
 /// At once, with the message.
 pub async fn after_close_every_call_is_refused<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     let client = producer.client();
@@ -191,7 +190,7 @@ pub async fn after_close_every_call_is_refused<H: Harness>(on: &H) {
 
 /// Everybody waits, and each send is in exactly one report.
 pub async fn many_tasks_close_at_once<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     delay_answers(&cluster);
@@ -217,7 +216,7 @@ pub async fn many_tasks_close_at_once<H: Harness>(on: &H) {
 
 /// The client ends by itself, after its sends.
 pub async fn without_handles_accepted_sends_still_end<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     cluster.with(|cluster| cluster.stall(NAMES));
     for number in 0..10 {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use rocketmq_driver::{Delivery, SendErrorKind};
 use rocketmq_testkit::cluster::{Fault, Rule};
 
-use super::Harness;
 use super::scene::*;
+use super::{Harness, Servers};
 
 /// Calling without polling is nothing.
 pub async fn a_send_that_was_never_polled_does_nothing<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     drop(producer.send(message("dropped")));
     drop(producer.submit(message("dropped")));
@@ -23,7 +23,7 @@ pub async fn a_send_that_was_never_polled_does_nothing<H: Harness>(on: &H) {
 
 /// And those behind it move up.
 pub async fn a_send_dropped_while_it_waits_for_room_leaves_the_queue<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_messages_max(1));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.try_submit(message("first")).expect("room");
@@ -43,7 +43,7 @@ pub async fn a_send_dropped_while_it_waits_for_room_leaves_the_queue<H: Harness>
 
 /// As with a send.
 pub async fn a_submit_dropped_while_it_waits_for_room_leaves_the_queue<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_bytes_max(10));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.try_submit(message("first")).expect("room");
@@ -63,7 +63,7 @@ pub async fn a_submit_dropped_while_it_waits_for_room_leaves_the_queue<H: Harnes
 
 /// The name server stands still.
 pub async fn a_send_dropped_while_it_waits_for_a_route_is_not_sent<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     cluster.with(|cluster| cluster.stall(NAMES));
     let producer = producer(on, config(&cluster));
     let mut send = Box::pin(producer.send(message("dropped")));
@@ -83,7 +83,7 @@ pub async fn a_send_dropped_while_it_waits_for_a_route_is_not_sent<H: Harness>(o
 
 /// The broker is a black hole.
 pub async fn a_send_dropped_while_it_waits_for_a_connection_is_not_sent<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     cluster.with(|cluster| cluster.blackhole(A));
     let producer = producer(on, config(&cluster).connect_timeout(Duration::from_millis(300)));
     let mut send = Box::pin(producer.send(message("dropped")));
@@ -99,7 +99,7 @@ pub async fn a_send_dropped_while_it_waits_for_a_connection_is_not_sent<H: Harne
 
 /// It goes on by itself, but there is no second attempt.
 pub async fn a_send_dropped_after_its_bytes_left_is_stored_once<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     cluster.with(|cluster| {
@@ -121,7 +121,7 @@ pub async fn a_send_dropped_after_its_bytes_left_is_stored_once<H: Harness>(on: 
 
 /// Whoever drops the handle does not want to know, but wants it sent.
 pub async fn a_dropped_handle_lets_the_send_go_on<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     cluster.with(|cluster| cluster.stall(NAMES));
     let producer = producer(on, config(&cluster));
     drop(producer.submit(message("submitted")).await.expect("room"));
@@ -134,7 +134,7 @@ pub async fn a_dropped_handle_lets_the_send_go_on<H: Harness>(on: &H) {
 
 /// Nothing is sent, and the message comes back.
 pub async fn cancel_before_a_byte_has_left_ends_the_send<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     cluster.with(|cluster| cluster.stall(NAMES));
     let producer = producer(on, config(&cluster));
     let pending = producer.submit(message("cancelled")).await.expect("room");
@@ -151,7 +151,7 @@ pub async fn cancel_before_a_byte_has_left_ends_the_send<H: Harness>(on: &H) {
 
 /// The broker has it by now; its answer is the truth.
 pub async fn cancel_after_the_bytes_left_waits_for_the_answer<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let delay = Fault::delay(Duration::from_millis(50));
     cluster.with(|cluster| cluster.script(A, Rule::sends(), delay));
     let producer = producer(on, config(&cluster));
@@ -165,7 +165,7 @@ pub async fn cancel_after_the_bytes_left_waits_for_the_answer<H: Harness>(on: &H
 
 /// Room, names and frames of dropped sends are all given back.
 pub async fn sends_dropped_at_any_moment_leave_nothing_behind<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     let producer = producer(on, config(&cluster).in_flight_messages_max(8));
     for turn in 0..60 {
         let mut sends: Vec<_> = (0..12).map(|_| Box::pin(producer.send(message(turn)))).collect();

@@ -3,8 +3,8 @@
 use rocketmq_driver::{AttemptFailure, EVENTS_MAX, Event, EventSet, EventStream};
 use rocketmq_testkit::cluster::{Fault, Rule};
 
-use super::Harness;
 use super::scene::*;
+use super::{Harness, Servers};
 
 fn drain(events: &mut EventStream) -> Vec<Event> {
     std::iter::from_fn(|| events.try_next()).collect()
@@ -12,7 +12,7 @@ fn drain(events: &mut EventStream) -> Vec<Event> {
 
 /// Chosen, failed, avoided, chosen again: in this order, under one name.
 pub async fn a_fail_over_is_told_in_order<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     cluster.with(|cluster| {
         cluster.script(A, Rule::sends().always(), Fault::answer(14, "not writable"));
     });
@@ -59,7 +59,7 @@ pub async fn a_fail_over_is_told_in_order<H: Harness>(on: &H) {
 
 /// Bounded; the counter says how many are missing.
 pub async fn a_slow_reader_loses_the_oldest_events<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).events(EventSet::ATTEMPT_STARTS));
     let (mut slow, mut slower) = (producer.client().events(), producer.client().events());
     let total = EVENTS_MAX + 300;
@@ -81,7 +81,7 @@ pub async fn a_slow_reader_loses_the_oldest_events<H: Harness>(on: &H) {
 
 /// After close the stream gives what is left, and then ends.
 pub async fn events_end_with_the_client<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     let mut events = producer.client().events();
     fence(on, &producer).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rocketmq_driver::{
     AttemptFailure, CloseReason, Delivery, Event, MessageQueue, ResponseCode, SendErrorKind,
@@ -10,22 +10,22 @@ use rocketmq_driver::{
 };
 use rocketmq_testkit::cluster::{Fault, Node, Rule};
 
-use super::Harness;
 use super::scene::*;
+use super::{Harness, Servers};
 
 /// The verdict is open, and the attempt is told.
 pub async fn a_silent_broker_costs_the_time_of_the_send_and_no_more<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     cluster.with(|cluster| cluster.script(A, Rule::sends(), Fault::silent()));
     let timeout = Duration::from_millis(200);
-    let start = Instant::now();
+    let start = on.now();
     let options = SendOptions::new().with_timeout(timeout);
     let result = producer.send_with(message("lost"), options).await;
-    let took = start.elapsed();
+    let took = on.since(start);
     let error = failed(result, &SendErrorKind::Timeout, Delivery::Unknown);
-    assert!(took >= timeout && took < timeout + TOLERANCE, "{took:?}");
+    assert!(took >= timeout && took < timeout + H::TOLERANCE, "{took:?}");
     let [attempt] = error.attempts() else { panic!("{error}") };
     assert_eq!(*attempt.broker_name, *"broker-a");
     assert_eq!(*attempt.address, cluster.address(A).to_string());
@@ -39,7 +39,7 @@ pub async fn a_silent_broker_costs_the_time_of_the_send_and_no_more<H: Harness>(
 
 /// Each gets its share of the time, and no broker gets a second chance before all had the first.
 pub async fn three_silent_brokers_are_all_tried_and_listed<H: Harness>(on: &H) {
-    let cluster = cluster(3);
+    let cluster = cluster(on, 3);
     let producer = producer(on, config(&cluster));
     for name in ["broker-a", "broker-b", "broker-c"] {
         let queue = MessageQueue::new(name, 0);
@@ -52,12 +52,12 @@ pub async fn three_silent_brokers_are_all_tried_and_listed<H: Harness>(on: &H) {
         }
     });
     let timeout = Duration::from_millis(900);
-    let start = Instant::now();
+    let start = on.now();
     let options = SendOptions::new().with_timeout(timeout);
     let result = producer.send_with(message("unanswered"), options).await;
-    let took = start.elapsed();
+    let took = on.since(start);
     let error = failed(result, &SendErrorKind::Timeout, Delivery::Unknown);
-    assert!(took >= timeout && took < timeout + TOLERANCE, "{took:?}");
+    assert!(took >= timeout && took < timeout + H::TOLERANCE, "{took:?}");
     let tried: BTreeSet<_> = error.attempts().iter().map(|it| &*it.broker_name).collect();
     assert_eq!((tried.len(), error.attempts().len()), (3, 3), "{error}");
     let key = error.unique_key().expect("it was sent");
@@ -70,7 +70,7 @@ pub async fn three_silent_brokers_are_all_tried_and_listed<H: Harness>(on: &H) {
 pub async fn a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledged<H: Harness>(
     on: &H,
 ) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let dial = Duration::from_millis(50);
     let config = config(&cluster).dial_back_off_min(dial).dial_back_off_max(dial);
     let config = config.send_timeout(Duration::from_secs(3));
@@ -115,25 +115,25 @@ pub async fn a_broker_that_dies_and_returns_under_load_loses_nothing_acknowledge
 
 /// Every send finds another broker in time.
 pub async fn a_black_hole_among_three_brokers_fails_no_send<H: Harness>(on: &H) {
-    let cluster = cluster(3);
+    let cluster = cluster(on, 3);
     cluster.with(|cluster| cluster.blackhole(Node::Broker(1)));
     let producer = producer(on, config(&cluster).send_timeout(Duration::from_secs(3)));
     for result in all((0..30).map(|number| producer.send(message(number)))).await {
         let receipt = result.expect("sent");
-        assert!(receipt.elapsed < Duration::from_secs(3) + TOLERANCE, "{:?}", receipt.elapsed);
+        assert!(receipt.elapsed < Duration::from_secs(3) + H::TOLERANCE, "{:?}", receipt.elapsed);
         stored_once(&cluster, &receipt);
     }
     // It is known by now, and avoided.
-    let start = Instant::now();
+    let start = on.now();
     for number in 0..20 {
         producer.send(message(number)).await.expect("sent");
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(on.since(start) < Duration::from_secs(2), "{:?}", on.since(start));
 }
 
 /// One second is well within the time of a send: no error, no duplicate.
 pub async fn a_stalled_broker_is_waited_for<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     cluster.with(|cluster| cluster.stall(A));
@@ -147,7 +147,7 @@ pub async fn a_stalled_broker_is_waited_for<H: Harness>(on: &H) {
 
 /// The send has ended; its answer is an event, and harms nobody.
 pub async fn a_late_answer_is_told_apart<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     let late = Fault::delay(Duration::from_millis(400));
@@ -172,7 +172,7 @@ pub async fn a_late_answer_is_told_apart<H: Harness>(on: &H) {
 
 /// Once for its send, and never for another one.
 pub async fn an_answer_that_comes_twice_counts_once<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     cluster.with(|cluster| cluster.script(A, Rule::sends().always(), Fault::twice()));
     let producer = producer(on, config(&cluster));
     for result in all((0..40).map(|number| producer.send(message(number)))).await {
@@ -187,7 +187,7 @@ pub async fn an_answer_that_comes_twice_counts_once<H: Harness>(on: &H) {
 
 /// Others on the connection are answered all the same.
 pub async fn an_answer_to_another_request_is_ignored<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let wrong = Fault::wrong_opaque(i32::MAX - 5);
     let producer = producer(on, config(&cluster).send_timeout(Duration::from_millis(400)));
     until_sent(on, &producer).await;
@@ -206,7 +206,7 @@ pub async fn an_answer_to_another_request_is_ignored<H: Harness>(on: &H) {
 
 /// The connection ends, the send is repeated over a new one.
 pub async fn garbage_costs_one_attempt<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     fence(on, &producer).await;
     let no_header = [0, 0, 0, 8, 0, 0, 0, 4, b'[', b']', b'[', b']'];
@@ -227,7 +227,7 @@ pub async fn garbage_costs_one_attempt<H: Harness>(on: &H) {
 
 /// Half an answer is none.
 pub async fn an_answer_cut_short_costs_one_attempt<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     cluster.with(|cluster| {
         for node in cluster.nodes() {
             cluster.script(node, Rule::sends(), Fault::reset_in_answer(30));
@@ -245,7 +245,7 @@ pub async fn an_answer_cut_short_costs_one_attempt<H: Harness>(on: &H) {
 
 /// And the receipt tells of it.
 pub async fn a_busy_broker_is_left_for_another<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     cluster.with(|cluster| {
         cluster.script(A, Rule::sends().always(), Fault::answer(2, "[TIMEOUT_CLEAN_QUEUE]busy"));
     });
@@ -266,7 +266,7 @@ pub async fn a_busy_broker_is_left_for_another<H: Harness>(on: &H) {
 
 /// Final: no other broker would say anything else.
 pub async fn a_refusal_tells_code_and_remark<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     cluster.with(|cluster| {
         for node in cluster.nodes() {
             cluster.script(node, Rule::sends().always(), Fault::answer(13, "too long"));

@@ -4,19 +4,17 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rocketmq_driver::{
     Client, CloseReport, Delivery, EventStream, OnewayFuture, PendingSend, Periodic, Producer,
     SendErrorKind, SendFuture, SubmitFuture,
 };
-use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{Fault, Rule};
 
 use super::scene::*;
-use super::{BoxFuture, Harness};
+use super::{BoxFuture, Harness, Park, Servers};
 
 const STOPPED: SendErrorKind = SendErrorKind::DriverStopped;
 
@@ -31,7 +29,7 @@ struct Pending {
 
 impl Pending {
     /// With a client that has room for one message, and a broker that stores and says nothing.
-    async fn new<H: Harness>(on: &H, cluster: &LoopbackCluster, client: Client) -> Pending {
+    async fn new<H: Harness>(on: &H, cluster: &impl Servers, client: Client) -> Pending {
         let silent = Fault::silent_after_storing();
         cluster.with(|cluster| cluster.script(A, Rule::sends().always(), silent));
         let producer = of(&client);
@@ -89,7 +87,7 @@ async fn judge_calls<H: Harness>(on: &H, client: &Client, producer: &Producer) {
 
 /// The executor is dropped under a working client.
 pub async fn the_end_of_the_runtime_answers_everybody<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let mortal = on.mortal();
     let client = mortal.start(build(config(&cluster).in_flight_messages_max(1)));
     let pending = Pending::new(on, &cluster, client).await;
@@ -99,7 +97,7 @@ pub async fn the_end_of_the_runtime_answers_everybody<H: Harness>(on: &H) {
 
 /// Nothing has been sent.
 pub async fn the_end_of_the_runtime_before_a_route_is_known<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     cluster.with(|cluster| cluster.stall(NAMES));
     let mortal = on.mortal();
     let client = mortal.start(build(config(&cluster).in_flight_messages_max(1)));
@@ -125,7 +123,7 @@ pub async fn the_end_of_the_runtime_before_a_route_is_known<H: Harness>(on: &H) 
 
 /// Whoever spawns the driver may drop it.
 pub async fn a_dropped_driver_answers_everybody<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let (client, driver) = on.client(build(config(&cluster).in_flight_messages_max(1)));
     let driver = Arc::new(Mutex::new(Some(driver)));
     on.spawn(shared(Arc::clone(&driver)));
@@ -144,7 +142,7 @@ fn shared(future: Arc<Mutex<Option<BoxFuture>>>) -> impl Future<Output = ()> + S
 
 /// Dropped before its first poll, with sends that came before.
 pub async fn a_driver_that_never_ran_answers_everybody<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let (client, driver) = on.client(build(config(&cluster).in_flight_messages_max(1)));
     let producer = of(&client);
     let accepted = producer.try_submit(message("accepted")).expect("room");
@@ -161,7 +159,7 @@ pub async fn a_driver_that_never_ran_answers_everybody<H: Harness>(on: &H) {
 
 /// The driver has not even seen what it is asked to close.
 pub async fn a_driver_that_never_ran_reports_to_who_closes<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let (client, driver) = on.client(build(config(&cluster)));
     let producer = of(&client);
     let held = producer.try_submit(message("held")).expect("room");
@@ -180,7 +178,7 @@ pub async fn a_driver_that_never_ran_reports_to_who_closes<H: Harness>(on: &H) {
 
 /// The runtime of a task that sends is not the client's.
 pub async fn a_client_outlives_the_runtimes_it_is_used_from<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     for _ in 0..3 {
         let other = on.mortal();
@@ -196,45 +194,36 @@ pub async fn a_client_outlives_the_runtimes_it_is_used_from<H: Harness>(on: &H) 
 
 /// A thread that knows nothing but how to park.
 pub async fn handles_are_used_without_any_runtime<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
-    let (theirs, done) = (producer.clone(), Arc::new(Mutex::new(None)));
-    let result = Arc::clone(&done);
-    let thread = thread::spawn(move || {
-        let sent = park_on(theirs.send(message("parked")));
-        let pending = park_on(theirs.submit(message("parked"))).map(park_on);
-        park_on(theirs.flush());
-        *result.lock().unwrap() = Some((sent, pending));
+    let theirs = producer.clone();
+    let thread = on.thread(move |park| {
+        let sent = park_on(park, theirs.send(message("parked")));
+        let pending = park_on(park, theirs.submit(message("parked")));
+        let pending = pending.map(|pending| park_on(park, pending));
+        park_on(park, theirs.flush());
+        (sent, pending)
     });
-    until(on, "the thread has sent", || thread.is_finished()).await;
-    let (sent, pending) = done.lock().unwrap().take().expect("the thread has not panicked");
+    let (sent, pending) = promptly(on, "the thread", thread).await;
     stored_once(&cluster, &sent.expect("sent"));
     stored_once(&cluster, &pending.expect("room").expect("sent"));
     fence(on, &producer).await;
 }
 
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn park_on<F: Future>(future: F) -> F::Output {
-    let waker = Arc::new(Unpark(thread::current())).into();
+fn park_on<F: Future>(park: &dyn Park, future: F) -> F::Output {
+    let waker = park.waker();
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return output;
         }
-        thread::park();
+        park.park();
     }
 }
 
 /// Nothing to do means no wake. Duties that come round are far away here.
 pub async fn an_idle_client_is_not_polled<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     let far = Duration::from_secs(3_600);
     let duty = Periodic { first: far, period: far };
     let quiet = config(&cluster).heartbeat(duty).route_refresh(duty).connection_idle_max(far);
@@ -273,7 +262,7 @@ pub async fn handles_cross_threads_and_futures_are_small<H: Harness>(on: &H) {
     handle::<SendFuture>();
     handle::<SubmitFuture>();
     handle::<OnewayFuture>();
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     future(producer.send(message("x")), 512);
     future(producer.submit(message("x")), 512);

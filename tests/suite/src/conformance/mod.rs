@@ -1,5 +1,5 @@
-//! One list of cases that every runtime has to pass, against real sockets of the loopback
-//! interface.
+//! One list of cases that every runtime has to pass: those with real sockets, over the loopback
+//! interface, and the simulated one, in virtual time.
 //!
 //! A case is an async function, generic over its [`Harness`], and named once, in
 //! [`conformance!`](crate::conformance!). The macro makes one test of each for every harness, so no
@@ -17,6 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use rocketmq_driver::{Client, Config};
+use rocketmq_testkit::cluster::ClusterConfig;
+
+pub use place::{Park, Servers};
 
 pub mod closing;
 pub mod dropping;
@@ -24,6 +27,7 @@ pub mod events;
 pub mod faults;
 pub mod lifetimes;
 pub mod name_servers;
+mod place;
 pub mod room;
 mod scene;
 pub mod sending;
@@ -36,8 +40,21 @@ pub type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a case needs of a runtime.
 pub trait Harness: Send + Sync + 'static {
-    /// A runtime of its own, as far as the runtime allows that.
-    fn new() -> Self;
+    /// The servers that clients on this runtime reach.
+    type Cluster: Servers;
+
+    /// By how much something may take longer than its time: for real clocks, what a machine with
+    /// other work needs.
+    const TOLERANCE: Duration = Duration::from_millis(500);
+
+    /// How often each case is run.
+    const RUNS: u64 = 1;
+
+    /// A runtime of its own, as far as the runtime allows that, for the run with this number.
+    fn new(run: u64) -> Self;
+
+    /// Starts servers.
+    fn cluster(&self, config: ClusterConfig) -> Self::Cluster;
 
     /// Runs the case, on the calling thread.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
@@ -47,6 +64,30 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Waits.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + 'static;
+
+    /// The time by which the runtime's timers go, since some moment.
+    fn now(&self) -> Duration {
+        place::real_time()
+    }
+
+    /// The time since `start`, a time of [`Harness::now`].
+    fn since(&self, start: Duration) -> Duration {
+        self.now() - start
+    }
+
+    /// Runs `body` on a thread of its own, and gives what it gives.
+    fn thread<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&dyn Park) -> T + Send + 'static,
+    ) -> impl Future<Output = T> {
+        let thread = thread::spawn(move || body(&place::ThisThread::new()));
+        async move {
+            while !thread.is_finished() {
+                self.sleep(Duration::from_millis(1)).await;
+            }
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        }
+    }
 
     /// Starts a client as users do. Called inside of [`Harness::block_on`].
     fn start(&self, config: Config) -> Client;
@@ -75,13 +116,14 @@ pub trait Mortal: Send {
 ///
 /// # Panics
 /// If the case fails or hangs.
-pub fn run<H: Harness>(case: impl AsyncFnOnce(&H) + Send + 'static) {
+pub fn run<H: Harness>(case: impl AsyncFn(&H) + Send + 'static) {
     let (done, ended) = mpsc::channel();
     let name = thread::current().name().unwrap_or("case").to_owned();
     let body = move || {
-        let harness = H::new();
-        harness.block_on(case(&harness));
-        drop(harness);
+        for run in 0..H::RUNS {
+            let harness = H::new(run);
+            harness.block_on(case(&harness));
+        }
         // Nobody listens any more after the time limit.
         let _ = done.send(());
     };

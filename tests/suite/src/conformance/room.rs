@@ -1,19 +1,19 @@
 //! Bounds on what is in flight.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rocketmq_driver::{Bound, Delivery, InvalidMessage, SendErrorKind, SendOptions};
 
-use super::Harness;
 use super::scene::*;
+use super::{Harness, Servers};
 
 const MESSAGES: SendErrorKind = SendErrorKind::Backpressure(Bound::Messages);
 const BYTES: SendErrorKind = SendErrorKind::Backpressure(Bound::Bytes);
 
 /// With room for one, the broker's log shows in which order they were let in.
 pub async fn senders_wait_and_go_on_in_the_order_in_which_they_came<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_messages_max(1));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.try_submit(message("0")).expect("room for one");
@@ -34,7 +34,7 @@ pub async fn senders_wait_and_go_on_in_the_order_in_which_they_came<H: Harness>(
 
 /// Never waits, and does not overtake.
 pub async fn try_submit_without_room_gives_the_message_back<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_messages_max(2));
     cluster.with(|cluster| cluster.stall(A));
     let open = [0, 1].map(|number| producer.try_submit(message(number)).expect("room"));
@@ -55,17 +55,17 @@ pub async fn try_submit_without_room_gives_the_message_back<H: Harness>(on: &H) 
 
 /// The error names the setting.
 pub async fn no_room_in_time_names_the_bound_on_messages<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_messages_max(1));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.try_submit(message("first")).expect("room for one");
     let timeout = Duration::from_millis(60);
     let options = SendOptions::new().with_timeout(timeout);
-    let start = Instant::now();
+    let start = on.now();
     let result = producer.send_with(message("second"), options.clone()).await;
-    let took = start.elapsed();
+    let took = on.since(start);
     let error = failed(result, &MESSAGES, Delivery::NotSent);
-    assert!(took >= timeout && took < timeout + TOLERANCE, "{took:?}");
+    assert!(took >= timeout && took < timeout + H::TOLERANCE, "{took:?}");
     assert!(error.elapsed() >= timeout && error.attempts().is_empty());
     assert!(error.to_string().contains("in_flight_messages_max"), "{error}");
     assert_eq!(error.into_message(), Some(message("second")));
@@ -79,7 +79,7 @@ pub async fn no_room_in_time_names_the_bound_on_messages<H: Harness>(on: &H) {
 
 /// Bytes of bodies are counted, and given back.
 pub async fn no_room_in_time_names_the_bound_on_bytes<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_bytes_max(1_000));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.try_submit(message("x".repeat(600))).expect("room");
@@ -97,7 +97,7 @@ pub async fn no_room_in_time_names_the_bound_on_bytes<H: Harness>(on: &H) {
 
 /// It would wait for ever.
 pub async fn a_body_larger_than_all_room_is_refused_at_once<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_bytes_max(1_000));
     let too_large = message("x".repeat(1_001));
     let result = poll_once(pin!(producer.send(too_large.clone()))).expect("at once");
@@ -109,7 +109,7 @@ pub async fn a_body_larger_than_all_room_is_refused_at_once<H: Harness>(on: &H) 
 
 /// A submit is done when there is room, long before the answer.
 pub async fn submit_waits_for_room_alone<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster).in_flight_messages_max(2));
     cluster.with(|cluster| cluster.stall(A));
     let first = producer.submit(message("0")).await.expect("room");

@@ -3,16 +3,15 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rocketmq_driver::{
     Client, Config, ConfigBuilder, Delivery, Message, Producer, SendError, SendErrorKind,
     SendReceipt, UniqueKey,
 };
-use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{ClusterConfig, Node, Stored};
 
-use super::Harness;
+use super::{Harness, Servers};
 
 pub(super) const TOPIC: &str = "Orders";
 
@@ -25,20 +24,17 @@ pub(super) const NAMES: Node = Node::NameServer(0);
 /// What happens "promptly" happens within this time, even on a busy machine.
 pub(super) const PROMPT: Duration = Duration::from_secs(10);
 
-/// By how much a machine with other work may exceed the time of a send.
-pub(super) const TOLERANCE: Duration = Duration::from_millis(500);
-
 /// One name server and brokers with four queues each.
-pub(super) fn cluster(brokers: usize) -> LoopbackCluster {
-    cluster_with(ClusterConfig::new().brokers(brokers))
+pub(super) fn cluster<H: Harness>(on: &H, brokers: usize) -> H::Cluster {
+    cluster_with(on, ClusterConfig::new().brokers(brokers))
 }
 
-pub(super) fn cluster_with(config: ClusterConfig) -> LoopbackCluster {
-    LoopbackCluster::start(config.topic(TOPIC, 4)).expect("the loopback interface works")
+pub(super) fn cluster_with<H: Harness>(on: &H, config: ClusterConfig) -> H::Cluster {
+    on.cluster(config.topic(TOPIC, 4))
 }
 
 /// With more time for a send than the default: a busy machine is no reason for another attempt.
-pub(super) fn config(cluster: &LoopbackCluster) -> ConfigBuilder {
+pub(super) fn config(cluster: &impl Servers) -> ConfigBuilder {
     Config::builder(&cluster.name_server_addresses()).send_timeout(2 * PROMPT)
 }
 
@@ -62,9 +58,9 @@ pub(super) fn message(body: impl std::fmt::Display) -> Message {
 
 /// Waits until `condition` holds.
 pub(super) async fn until<H: Harness>(on: &H, what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let start = on.now();
     while !condition() {
-        assert!(start.elapsed() < PROMPT, "waited in vain until {what}");
+        assert!(on.since(start) < PROMPT, "waited in vain until {what}");
         on.sleep(Duration::from_millis(1)).await;
     }
 }
@@ -108,24 +104,24 @@ pub(super) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<
 }
 
 /// The bodies stored under the topic, broker by broker.
-pub(super) fn bodies(cluster: &LoopbackCluster) -> Vec<String> {
+pub(super) fn bodies(cluster: &impl Servers) -> Vec<String> {
     let stored = cluster.with(|cluster| cluster.stored(TOPIC));
     stored.into_iter().map(|stored| String::from_utf8(stored.body).expect("UTF-8")).collect()
 }
 
 /// How many messages are stored under the topic.
-pub(super) fn count(cluster: &LoopbackCluster) -> usize {
+pub(super) fn count(cluster: &impl Servers) -> usize {
     cluster.with(|cluster| cluster.stored_all().filter(|stored| stored.topic == TOPIC).count())
 }
 
 /// How many copies of a message are stored.
-pub(super) fn copies(cluster: &LoopbackCluster, key: UniqueKey) -> usize {
+pub(super) fn copies(cluster: &impl Servers, key: UniqueKey) -> usize {
     let key = Some(key.to_string());
     cluster.with(|cluster| cluster.stored_all().filter(|stored| stored.unique_key == key).count())
 }
 
 /// The stored message that a receipt names; it has to be where the receipt says.
-pub(super) fn stored(cluster: &LoopbackCluster, receipt: &SendReceipt) -> Stored {
+pub(super) fn stored(cluster: &impl Servers, receipt: &SendReceipt) -> Stored {
     let position = receipt.position.expect("the broker gives a whole receipt");
     let named = |stored: &&Stored| {
         *stored.broker == *receipt.broker_name
@@ -140,7 +136,7 @@ pub(super) fn stored(cluster: &LoopbackCluster, receipt: &SendReceipt) -> Stored
 }
 
 /// As [`stored`], and there is no other copy.
-pub(super) fn stored_once(cluster: &LoopbackCluster, receipt: &SendReceipt) -> Stored {
+pub(super) fn stored_once(cluster: &impl Servers, receipt: &SendReceipt) -> Stored {
     assert_eq!(copies(cluster, receipt.unique_key), 1, "{receipt:?}");
     stored(cluster, receipt)
 }
@@ -153,9 +149,9 @@ pub(super) async fn fence<H: Harness>(on: &H, producer: &Producer) {
 
 /// Sends until one succeeds, for a client with little time for each.
 pub(super) async fn until_sent<H: Harness>(on: &H, producer: &Producer) {
-    let start = Instant::now();
+    let start = on.now();
     while let Err(error) = producer.send(message("again")).await {
-        assert!(start.elapsed() < PROMPT, "{error}");
+        assert!(on.since(start) < PROMPT, "{error}");
         on.sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,10 +1,7 @@
 //! Messages that arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use rocketmq_driver::{
@@ -12,13 +9,14 @@ use rocketmq_driver::{
     Periodic, SendErrorKind, SendOptions, SendStatus,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule, ServerVersion};
+use rocketmq_testkit::wire;
 
-use super::Harness;
 use super::scene::*;
+use super::{Harness, Servers};
 
 /// One message, one receipt.
 pub async fn send<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     let receipt = producer.send(message("hello")).await.expect("sent");
     assert_eq!(receipt.status, SendStatus::SendOk);
@@ -29,7 +27,7 @@ pub async fn send<H: Harness>(on: &H) {
 
 /// Every field of message and receipt against the store.
 pub async fn receipts_tell_what_the_broker_stored<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     let producer = producer(on, config(&cluster));
     for wait_stored in [true, false] {
         let message = Message::new(TOPIC, "body")
@@ -58,7 +56,7 @@ pub async fn receipts_tell_what_the_broker_stored<H: Harness>(on: &H) {
 
 /// Done when the socket has the bytes; stored soon after.
 pub async fn oneway<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     for number in 0..20 {
         let receipt = producer.send_oneway(message(number)).await.expect("handed over");
@@ -75,7 +73,7 @@ pub async fn oneway<H: Harness>(on: &H) {
 
 /// 200 tasks, 5 messages each.
 pub async fn many_tasks_send_at_once<H: Harness>(on: &H) {
-    let cluster = cluster(3);
+    let cluster = cluster(on, 3);
     let producer = producer(on, config(&cluster));
     let receipts = Arc::new(Mutex::new(Vec::new()));
     for task in 0..200 {
@@ -104,7 +102,7 @@ pub async fn many_tasks_send_at_once<H: Harness>(on: &H) {
 
 /// 2,000 submits; some answers overtake others by far.
 pub async fn one_task_submits_thousands_and_answers_come_out_of_order<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     cluster.with(|cluster| {
         for node in [A, Node::Broker(1)] {
             for nth in [1, 7, 8, 100, 333, 700] {
@@ -137,7 +135,7 @@ pub async fn one_task_submits_thousands_and_answers_come_out_of_order<H: Harness
 
 /// What one task submits to one queue is stored in that order.
 pub async fn submits_to_one_queue_keep_their_order<H: Harness>(on: &H) {
-    let cluster = cluster(2);
+    let cluster = cluster(on, 2);
     let producer = producer(on, config(&cluster).in_flight_messages_max(64));
     let queue = MessageQueue::new("broker-b", 2);
     let options = SendOptions::new().with_queue(queue);
@@ -163,7 +161,7 @@ pub async fn submits_to_one_queue_keep_their_order<H: Harness>(on: &H) {
 
 /// 1 byte and 4 MiB.
 pub async fn the_smallest_and_the_largest_body<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     for length in [1, 4 << 20] {
         let body = noise(length, 0);
@@ -174,7 +172,7 @@ pub async fn the_smallest_and_the_largest_body<H: Harness>(on: &H) {
 
 /// More than sockets hold, so that writes end in the middle of chunks.
 pub async fn a_broker_that_stops_reading_gets_every_byte_in_the_end<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     // A heartbeat would wait behind all of it.
     let far = Duration::from_secs(3_600);
     let duty = Periodic { first: far, period: far };
@@ -211,7 +209,7 @@ fn noise(length: usize, seed: usize) -> Vec<u8> {
 /// Requests in binary, and answers too where servers mirror.
 pub async fn binary_headers<H: Harness>(on: &H) {
     for version in [ServerVersion::V4_9, ServerVersion::V5_5] {
-        let cluster = cluster_with(ClusterConfig::new().version(version));
+        let cluster = cluster_with(on, ClusterConfig::new().version(version));
         let producer = producer(on, config(&cluster).encoding(Encoding::Binary));
         let sent = producer.send(message("hello").with_property("shop", "Zürich"));
         let receipt = sent.await.expect("sent");
@@ -220,30 +218,26 @@ pub async fn binary_headers<H: Harness>(on: &H) {
     }
 }
 
-/// The type byte of the first frame, as a bare socket sees it.
+/// As the servers read it, in whichever encoding they answer.
 pub async fn the_encoding_is_on_the_wire<H: Harness>(on: &H) {
-    for (encoding, mark) in [(Encoding::Json, 0), (Encoding::Binary, 1)] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
-        let config = rocketmq_driver::Config::builder(&address).encoding(encoding);
-        let producer = producer(on, config);
-        let pending = producer.try_submit(message("never sent")).expect("room");
-        let reader = thread::spawn(move || {
-            let mut frame = [0; 5];
-            let (mut stream, _) = listener.accept().expect("the client connects");
-            stream.read_exact(&mut frame).expect("the client asks for a route");
-            frame
+    for (encoding, wire) in
+        [(Encoding::Json, wire::Encoding::Json), (Encoding::Binary, wire::Encoding::Binary)]
+    {
+        let cluster = cluster(on, 1);
+        let producer = producer(on, config(&cluster).encoding(encoding));
+        fence(on, &producer).await;
+        let seen = cluster.with(|cluster| {
+            cluster.frames().iter().map(|frame| (frame.node, frame.encoding)).collect::<Vec<_>>()
         });
-        until(on, "the client has asked", || reader.is_finished()).await;
-        assert_eq!(reader.join().expect("five bytes")[4], mark);
-        drop(pending);
+        assert!(seen.contains(&(NAMES, wire)) && seen.contains(&(A, wire)), "{seen:?}");
+        assert!(seen.iter().all(|(_, encoding)| *encoding == wire), "{seen:?}");
     }
 }
 
-/// `localhost` may stand for several addresses, of which only one listens.
+/// Both of them.
 pub async fn name_servers_by_host_name<H: Harness>(on: &H) {
-    let cluster = cluster(1);
-    let local = |node| format!("localhost:{}", cluster.address(node).port());
+    let cluster = cluster(on, 1);
+    let local = |node| cluster.address_by_name(node);
     let [announced, reachable] = [cluster.address(A).to_string(), local(A)].map(address);
     let map = AddressMap::new().with_rule(announced, reachable);
     let config = rocketmq_driver::Config::builder(&local(NAMES)).address_map(map);
@@ -259,7 +253,7 @@ fn address(text: String) -> Address {
 
 /// A broker in a container announces what nobody outside can reach.
 pub async fn addresses_are_mapped<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let announced = "broker.invalid:10911";
     cluster.with(|cluster| cluster.announce(0, [(0, announced.to_owned())].into()));
     let reachable = address(cluster.address(A).to_string());
@@ -272,7 +266,7 @@ pub async fn addresses_are_mapped<H: Harness>(on: &H) {
 
 /// Each message under its group; a second producer of one group is refused until the first goes.
 pub async fn two_groups_share_a_client<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let client = on.start(build(config(&cluster)));
     let [orders, refunds] =
         ["orders", "refunds"].map(|group| client.producer(group).expect("the group is free"));
@@ -294,7 +288,7 @@ pub async fn two_groups_share_a_client<H: Harness>(on: &H) {
 
 /// Idle connections stay, and work again afterwards.
 pub async fn a_busy_connection_leaves_idle_ones_alone<H: Harness>(on: &H) {
-    let cluster = cluster(6);
+    let cluster = cluster(on, 6);
     let producer = producer(on, config(&cluster));
     let to = |broker: usize| {
         let name = cluster.with(|cluster| cluster.broker_name(broker));
@@ -324,7 +318,7 @@ pub async fn a_busy_connection_leaves_idle_ones_alone<H: Harness>(on: &H) {
 
 /// Refused before anything is sent, and the message comes back.
 pub async fn an_invalid_message_comes_back<H: Harness>(on: &H) {
-    let cluster = cluster(1);
+    let cluster = cluster(on, 1);
     let producer = producer(on, config(&cluster));
     let bad = [
         (Message::new("", "x"), InvalidMessage::TopicEmpty),

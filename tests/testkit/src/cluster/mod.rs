@@ -26,7 +26,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::wire::{BrokerData, Command, Heartbeat, QueueData, TopicRoute, split_frame};
+use crate::wire::{BrokerData, Command, Encoding, Heartbeat, QueueData, TopicRoute, split_frame};
 
 mod broker;
 mod config;
@@ -133,6 +133,8 @@ pub struct FrameRecord {
     pub flag: i32,
     /// Request id.
     pub opaque: i32,
+    /// How the header was written.
+    pub encoding: Encoding,
     /// Text.
     pub remark: Option<String>,
     /// Fields.
@@ -349,6 +351,7 @@ impl Cluster {
                 code: command.code,
                 flag: command.flag,
                 opaque: command.opaque,
+                encoding: command.encoding,
                 remark: command.remark.clone(),
                 ext: command.ext.clone(),
                 body_bytes: command.body.len(),
