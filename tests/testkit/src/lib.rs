@@ -68,6 +68,7 @@
 pub mod cluster;
 pub mod instant;
 pub mod loopback;
+pub mod network;
 pub mod wire;
 pub mod world;
 

@@ -28,32 +28,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use rocketmq_core::wire::UniqueKeySource;
 use rocketmq_core::{
-    CancelOutcome, Client, ClockReading, CloseReason, Completion, Config, ConfigBuilder, ConnId,
-    Event, EventSet, GroupId, Instant, Message, NotReady, OpIds, PreparedMessage, SendCommand,
-    TableSizes, WallTime,
+    CancelOutcome, Client, ClockReading, Completion, Config, ConfigBuilder, ConnId, Event,
+    EventSet, GroupId, Instant, Message, NotReady, OpIds, PreparedMessage, SendCommand, TableSizes,
+    WallTime,
 };
 
-use crate::cluster::{Action, Cluster, ClusterConfig, Node};
+use crate::cluster::{Cluster, ClusterConfig, Node};
+use crate::network::{Direction, LinkId, Network, nanos};
 
 mod check;
 mod drive;
-mod link;
-mod random;
 mod send;
 pub mod swarm;
 mod tap;
 mod trace;
 
-pub use link::{Cut, LinkProfile, Segmentation};
-pub use random::Random;
+pub use crate::network::{Cut, DialFault, LinkProfile, Random, Segmentation, Writes};
 pub use send::{Outcome, SendId, SendRecord, SendSpec};
 pub use tap::{WireAnswer, WireFrame};
 pub use trace::Trace;
 
-use link::Link;
-use random::nanos;
 use tap::Tap;
 
 /// How the loop around the machine behaves, within what it may do.
@@ -78,40 +75,22 @@ pub struct Relaxed {
     pub addresses: bool,
 }
 
-/// How a dial to a server ends, whatever the server's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DialFault {
-    /// Refused.
-    Refused,
-    /// No answer.
-    BlackHole,
-    /// The name does not resolve.
-    NoName,
-}
-
 /// Clients, servers and the network between them.
 pub struct World {
     seed: u64,
-    now: u64,
+    network: Network,
     wall_ms: i64,
     /// Time at which `wall_ms` was read off.
     wall_at: u64,
     random: Random,
     habits: Habits,
     relaxed: Relaxed,
-    cluster: Cluster,
     clients: Vec<Peer>,
-    links: BTreeMap<u64, Link>,
-    next_link: u64,
-    profile: LinkProfile,
-    profiles: BTreeMap<Node, LinkProfile>,
-    dial_faults: BTreeMap<Node, DialFault>,
-    aliases: BTreeMap<String, Node>,
+    /// Whose a connection is: the client and its name for it.
+    owners: BTreeMap<LinkId, (usize, ConnId)>,
     /// What will happen: by time, then in order.
     agenda: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
-    /// Actions of servers that stand still.
-    held: Vec<Action>,
     sends: Vec<SendRecord>,
     tap: Tap,
     trace: Trace,
@@ -128,7 +107,7 @@ struct Peer {
     group: GroupId,
     open: BTreeMap<rocketmq_core::OpId, usize>,
     deadlines: BTreeSet<(Instant, usize)>,
-    links: BTreeMap<ConnId, u64>,
+    links: BTreeMap<ConnId, Wire>,
     gone: Vec<ConnId>,
     /// Connections that the machine has closed.
     closed: BTreeSet<ConnId>,
@@ -142,15 +121,16 @@ struct Peer {
     zero_polls: u32,
 }
 
-/// Something that will happen.
+/// A connection as its client holds it.
+struct Wire {
+    link: LinkId,
+    connected: bool,
+    /// What has come and was not taken.
+    inbox: BytesMut,
+}
+
+/// Something that will happen, besides what the network does.
 enum Happening {
-    Dialled(u64),
-    ToServer(u64),
-    ToClient(u64),
-    EndToServer(u64),
-    EndToClient(u64, CloseReason),
-    Writable(u64),
-    Act(Action),
     /// Nothing but another look at the outputs.
     Nudge,
     Call(Box<dyn FnOnce(&mut World)>),
@@ -161,23 +141,16 @@ impl World {
     pub fn new(seed: u64, cluster: ClusterConfig, config: Config) -> World {
         let mut world = World {
             seed,
-            now: 0,
+            network: Network::new(seed, cluster),
             wall_ms: 1_700_000_000_000,
             wall_at: 0,
             random: Random::new(seed),
             habits: Habits::default(),
             relaxed: Relaxed::default(),
-            cluster: Cluster::new(cluster),
             clients: Vec::new(),
-            links: BTreeMap::new(),
-            next_link: 1,
-            profile: LinkProfile::default(),
-            profiles: BTreeMap::new(),
-            dial_faults: BTreeMap::new(),
-            aliases: BTreeMap::new(),
+            owners: BTreeMap::new(),
             agenda: BTreeMap::new(),
             sequence: 0,
-            held: Vec::new(),
             sends: Vec::new(),
             tap: Tap::default(),
             trace: Trace::new(),
@@ -240,25 +213,22 @@ impl World {
 
     /// How new connections behave.
     pub fn set_profile(&mut self, profile: LinkProfile) {
-        self.profile = profile;
+        self.network.set_profile(profile);
     }
 
     /// How new connections to one server behave.
     pub fn set_profile_of(&mut self, node: Node, profile: LinkProfile) {
-        self.profiles.insert(node, profile);
+        self.network.set_profile_of(node, profile);
     }
 
     /// How new dials to one server end; `None`: as the server's state says.
     pub fn set_dial_fault(&mut self, node: Node, fault: Option<DialFault>) {
-        match fault {
-            Some(fault) => self.dial_faults.insert(node, fault),
-            None => self.dial_faults.remove(&node),
-        };
+        self.network.set_dial_fault(node, fault);
     }
 
     /// Another address, as `host:port`, under which a server is reached.
     pub fn alias(&mut self, address: &str, node: Node) {
-        self.aliases.insert(address.to_owned(), node);
+        self.network.alias(address, node);
     }
 
     // ---- The application --------------------------------------------------------------------
@@ -270,7 +240,7 @@ impl World {
 
     /// Sends.
     pub fn submit(&mut self, spec: SendSpec) -> SendId {
-        let (now, wall) = (self.now, self.wall());
+        let (now, wall) = (self.now(), self.wall());
         let index = self.sends.len();
         let clock = self.clock(spec.client);
         let peer = &mut self.clients[spec.client];
@@ -324,7 +294,8 @@ impl World {
         let clock = self.clock(client);
         self.note(format!("c{client} < cancel {op} #{}", id.0));
         if self.sends[id.0].outcome.is_none() {
-            self.sends[id.0].cancelled_ns.get_or_insert(self.now);
+            let now = self.now();
+            self.sends[id.0].cancelled_ns.get_or_insert(now);
         }
         let outcome = self.clients[client].machine.cancel(clock, op);
         let ended = match outcome {
@@ -386,59 +357,62 @@ impl World {
 
     /// Tells the cluster something: scripts, states, routes.
     pub fn with<T>(&mut self, change: impl FnOnce(&mut Cluster) -> T) -> T {
-        self.cluster.set_now(self.now);
-        let result = change(&mut self.cluster);
-        // A server that works again finds what piled up.
-        let ids: Vec<u64> = self.links.keys().copied().collect();
-        for id in ids {
-            self.plan(self.now, Happening::ToServer(id));
-        }
-        for action in std::mem::take(&mut self.held) {
-            self.plan(self.now.max(action.at_ns), Happening::Act(action));
-        }
+        let result = self.network.with(change);
         self.settle();
         result
     }
 
+    /// The network, for faults that have no name here.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
     /// Calls a function later.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut World) + 'static) {
-        let at = self.now.saturating_add(nanos(delay));
+        let at = self.now().saturating_add(nanos(delay));
         self.plan(at, Happening::Call(Box::new(call)));
     }
 
     /// Makes the live connections of a server half-open: nothing gets through any more.
     pub fn silence(&mut self, node: Node) {
-        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
-            link.silent = true;
-        }
+        self.network.silence(node);
         self.note(format!("{node:?} silenced"));
     }
 
     /// The server stops to read from its live connections.
     pub fn stop_reading(&mut self, node: Node) {
-        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
-            link.unread = true;
-        }
+        self.network.stop_reading(node);
         self.note(format!("{node:?} reads no more"));
     }
 
     /// Cuts the live connections of a server once so many more bytes have gone towards it.
     pub fn cut_outgoing(&mut self, node: Node, more: u64, cut: Cut) {
-        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
-            link.to_server.cut = Some((link.to_server.written + more, cut));
-        }
+        self.network.cut_outgoing(node, more, cut);
     }
 
     /// Cuts the live connections of a server once so many more bytes have come from it.
     pub fn cut_incoming(&mut self, node: Node, more: u64, cut: Cut) {
-        for link in self.links.values_mut().filter(|link| link.node == Some(node)) {
-            link.to_client.cut = Some((link.to_client.written + more, cut));
+        self.network.cut_incoming(node, more, cut);
+    }
+
+    /// Parts all clients from a server, both ways, for so long; then what waited goes on.
+    pub fn part(&mut self, node: Node, length: Duration) {
+        let pairs: Vec<_> = (0..self.clients.len())
+            .flat_map(|client| [Direction::ToServer, Direction::ToClient].map(|d| (client, d)))
+            .collect();
+        for (client, direction) in &pairs {
+            self.network.part(*client, node, *direction);
         }
+        self.after(length, move |world| {
+            for (client, direction) in pairs {
+                world.network.rejoin(client, node, direction, Duration::from_millis(50));
+            }
+        });
     }
 
     /// Changes the wall clock; the monotonic one goes on.
     pub fn jump_wall(&mut self, to_ms: i64) {
-        (self.wall_ms, self.wall_at) = (to_ms, self.now);
+        (self.wall_ms, self.wall_at) = (to_ms, self.now());
     }
 
     /// Makes a client's monotonic clock wrong by so many nanoseconds from now on.
@@ -456,12 +430,12 @@ impl World {
 
     /// Nanoseconds since the world began.
     pub fn now(&self) -> u64 {
-        self.now
+        self.network.now()
     }
 
     /// The servers and what they saw.
     pub fn cluster(&self) -> &Cluster {
-        &self.cluster
+        self.network.cluster()
     }
 
     /// One send.
@@ -507,8 +481,7 @@ impl World {
 
     /// Connections that a client holds to a server, dials included.
     pub fn connections(&self, client: usize, node: Node) -> usize {
-        let mine = |link: &&Link| link.client == client && link.node == Some(node);
-        self.links.values().filter(mine).filter(|link| link.client_open).count()
+        self.network.links(client, node).len()
     }
 
     /// The tables of a client.
@@ -540,7 +513,7 @@ impl World {
 
     /// Lets time pass.
     pub fn run_for(&mut self, duration: Duration) {
-        let until = self.now.saturating_add(nanos(duration));
+        let until = self.now().saturating_add(nanos(duration));
         while self.step(until) {}
     }
 
@@ -550,7 +523,7 @@ impl World {
         limit: Duration,
         mut condition: impl FnMut(&World) -> bool,
     ) -> bool {
-        let until = self.now.saturating_add(nanos(limit));
+        let until = self.now().saturating_add(nanos(limit));
         loop {
             if condition(self) {
                 return true;
@@ -567,7 +540,7 @@ impl World {
     /// If one is open long after its deadline.
     pub fn run_until_idle(&mut self) {
         let last = self.sends.iter().map(|send| send.deadline_ns).max().unwrap_or(0);
-        let limit = last.saturating_sub(self.now) + 10_000_000_000;
+        let limit = last.saturating_sub(self.now()) + 10_000_000_000;
         if !self.run_until(Duration::from_nanos(limit), |world| world.open() == 0) {
             self.complain("stall: sends are open and nothing ends them".to_owned());
             self.report();
@@ -579,7 +552,7 @@ impl World {
     /// # Panics
     /// If it does not end.
     pub fn wait(&mut self, id: SendId) -> Outcome {
-        let limit = self.sends[id.0].deadline_ns.saturating_sub(self.now) + 10_000_000_000;
+        let limit = self.sends[id.0].deadline_ns.saturating_sub(self.now()) + 10_000_000_000;
         self.run_until(Duration::from_nanos(limit), |world| world.outcome(id).is_some());
         if let Some(outcome) = self.outcome(id) {
             return outcome.clone();
@@ -604,7 +577,7 @@ impl World {
             self.complain("I-22: a client does not close".to_owned());
         }
         // Whatever servers still hold back may arrive: the truth is what is stored in the end.
-        let nodes = self.cluster.nodes();
+        let nodes = self.cluster().nodes();
         self.with(|cluster| nodes.iter().for_each(|node| cluster.resume(*node)));
         self.run_for(Duration::from_secs(60));
         self.finished = true;
@@ -640,7 +613,7 @@ impl World {
     }
 
     fn note(&mut self, text: String) {
-        let (seconds, rest) = (self.now / 1_000_000_000, self.now % 1_000_000_000);
+        let (seconds, rest) = (self.now() / 1_000_000_000, self.now() % 1_000_000_000);
         self.trace.push(format!("{seconds}.{rest:09} {text}"));
     }
 
@@ -650,11 +623,11 @@ impl World {
     }
 
     fn clock(&self, client: usize) -> Instant {
-        Instant::from_nanos(self.now.saturating_add_signed(self.clients[client].clock_error))
+        Instant::from_nanos(self.now().saturating_add_signed(self.clients[client].clock_error))
     }
 
     fn wall(&self) -> WallTime {
-        WallTime::from_millis(self.wall_ms + ((self.now - self.wall_at) / 1_000_000) as i64)
+        WallTime::from_millis(self.wall_ms + ((self.now() - self.wall_at) / 1_000_000) as i64)
     }
 
     /// Notes the end of a send, once.
@@ -669,7 +642,7 @@ impl World {
         peer.deadlines.remove(&(self.sends[index].deadline, index));
         peer.ids.free(op);
         let record = &mut self.sends[index];
-        record.ended_ns = Some(self.now);
+        record.ended_ns = Some(self.network.now());
         record.outcome = Some(outcome);
         let found = check::at_end(self, index);
         for complaint in found {

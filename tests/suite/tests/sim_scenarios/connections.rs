@@ -3,7 +3,7 @@
 use rocketmq_core::{CloseReason, Delivery, Event};
 use rocketmq_testkit::cluster::Fault;
 use rocketmq_testkit::wire::Command;
-use rocketmq_testkit::world::{Habits, LinkProfile, SendSpec, World};
+use rocketmq_testkit::world::{Habits, LinkProfile, SendSpec, World, Writes};
 
 use crate::common::{
     A, B, NS, TOPIC, cluster, config, elapsed, events, ms, secs, warm, warm_up, warm_with, world,
@@ -237,7 +237,7 @@ fn half_a_megabyte_goes_through_a_small_socket_in_small_pieces() {
     let mut world = World::new(3, cluster(1), config(|c| c));
     world.set_profile(LinkProfile {
         buffer_bytes: 700,
-        partial_writes: true,
+        writes: Writes::Partial,
         segmentation: rocketmq_testkit::world::Segmentation::Random(50),
         ..LinkProfile::default()
     });

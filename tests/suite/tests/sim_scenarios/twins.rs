@@ -1,7 +1,9 @@
 //! The same seed again, and the same bytes cut differently.
 
 use rocketmq_testkit::cluster::{Fault, Rule};
-use rocketmq_testkit::world::{Habits, LinkProfile, Outcome, Segmentation, SendSpec, World};
+use rocketmq_testkit::world::{
+    Habits, LinkProfile, Outcome, Segmentation, SendSpec, World, Writes,
+};
 
 use crate::common::{A, B, TOPIC, cluster, config, ms, secs};
 
@@ -58,7 +60,7 @@ fn i26_the_same_seed_tells_the_same_story() {
         let profile = LinkProfile {
             jitter: ms(3),
             segmentation: Segmentation::Random(90),
-            partial_writes: true,
+            writes: Writes::Partial,
             ..LinkProfile::default()
         };
         let habits = Habits { late_timers: ms(20), noise: 100, lazy: 100 };

@@ -287,6 +287,12 @@ impl Cluster {
         self.addresses.get(&node).copied().unwrap_or_else(default)
     }
 
+    /// The server that listens at an address, `host:port`.
+    pub fn node_at(&self, address: &str) -> Option<Node> {
+        let listens = |node: &&Node| self.address(**node).to_string() == address;
+        self.states.keys().find(listens).copied()
+    }
+
     /// The host says where a server listens; routes and message ids show it.
     pub fn set_address(&mut self, node: Node, address: SocketAddr) {
         self.addresses.insert(node, address);

@@ -11,6 +11,7 @@ use rocketmq_core::{AttemptFailure, Delivery, Event, Mode, SendReceipt};
 
 use super::{Outcome, SendRecord, WireFrame, World};
 use crate::cluster::Node;
+use crate::network::LinkId;
 use crate::wire::{parse_properties, request_code, response_code};
 
 /// Codes after which a send has another attempt only if it was under way already.
@@ -56,7 +57,7 @@ fn receipt_holds(world: &World, index: usize, receipt: &SendReceipt) -> Option<S
     if world.relaxed.lies || world.relaxed.loss {
         return None;
     }
-    let held = world.cluster.stored_all().any(|stored| {
+    let held = world.cluster().stored_all().any(|stored| {
         stored.unique_key.as_deref() == Some(&record.unique_key)
             && stored.topic == record.spec.topic
             && stored.broker == *receipt.broker_name
@@ -75,7 +76,7 @@ fn receipt_holds(world: &World, index: usize, receipt: &SendReceipt) -> Option<S
 pub(super) fn at_rest(world: &mut World, client: usize) -> Vec<String> {
     let mut found = Vec::new();
     let slack = slack(world);
-    let (now, peer) = (world.now, &mut world.clients[client]);
+    let (now, peer) = (world.now(), &mut world.clients[client]);
     let tables = peer.machine.table_sizes();
     let next = peer.machine.poll_timeout();
     if let Some((deadline, index)) = peer.deadlines.first() {
@@ -124,15 +125,15 @@ pub(super) fn at_dial(world: &World, client: usize, address: &str) -> Option<Str
     if world.relaxed.addresses {
         return None;
     }
-    let rival = world.links.iter().find(|(id, link)| {
+    let rival = world.network.open_links().find(|(id, of, dialled)| {
         let sent_away = || {
             let code = Some(response_code::GO_AWAY);
-            let frames = world.tap.frames.iter().filter(|frame| frame.link == **id);
+            let frames = world.tap.frames.iter().filter(|frame| frame.link == id.0);
             frames.into_iter().any(|frame| frame.answer.as_ref().map(|a| a.code) == code)
         };
-        link.client == client && link.client_open && link.address == address && !sent_away()
+        *of == client && *dialled == address && !sent_away()
     });
-    rival.map(|(_, link)| format!("I-19: {address} is dialled while {} lives", link.conn))
+    rival.map(|(id, _, _)| format!("I-19: {address} is dialled while connection {} lives", id.0))
 }
 
 /// Checks of the whole story.
@@ -145,7 +146,7 @@ pub(super) fn all(world: &World) -> Vec<String> {
         }
     }
     let mut copies: BTreeMap<&str, usize> = BTreeMap::new();
-    for stored in world.cluster.stored_all() {
+    for stored in world.cluster().stored_all() {
         *copies.entry(stored.unique_key.as_deref().unwrap_or("")).or_default() += 1;
     }
     let gone = sent_away(world);
@@ -414,17 +415,16 @@ fn sent_away(world: &World) -> BTreeMap<u64, u64> {
 }
 
 /// I-22: a healthy connection on which a broker was greeted is not closed without a farewell.
-pub(super) fn at_farewell(world: &World, id: u64) -> Option<String> {
-    let link = world.links.get(&id)?;
-    let excused = world.relaxed.addresses || link.silent || link.unread || link.to_server.held > 0;
-    let node = link.node.filter(|node| matches!(node, Node::Broker(_)) && !excused)?;
+pub(super) fn at_farewell(world: &World, id: LinkId) -> Option<String> {
+    let excused = world.relaxed.addresses || !world.network.is_clear(id);
+    let node = world.network.node(id).filter(|node| matches!(node, Node::Broker(_)) && !excused)?;
     let sent = |code: i32| {
-        let mine = world.tap.frames.iter().filter(|frame| frame.link == id);
+        let mine = world.tap.frames.iter().filter(|frame| frame.link == id.0);
         mine.into_iter().any(|frame| frame.command.code == code)
     };
     let silent = !sent(request_code::UNREGISTER_CLIENT) && sent(request_code::HEART_BEAT);
-    let away = sent_away(world).contains_key(&id);
-    (silent && !away).then(|| format!("I-22: {} leaves {node:?} without a word", link.conn))
+    let away = sent_away(world).contains_key(&id.0);
+    (silent && !away).then(|| format!("I-22: connection {} leaves {node:?} without a word", id.0))
 }
 
 /// I-21: a client greets every broker about every 30 s while all is well.
@@ -432,9 +432,9 @@ pub(super) fn heartbeats(world: &World, client: usize, brokers: usize) -> Vec<St
     let config = world.clients[client].machine.config();
     let period = super::nanos(config.heartbeat.period) + SECOND + slack(world) * 2;
     let greeted = |broker: &usize| {
-        let mine = world.cluster.heartbeats(*broker).iter().rev();
+        let mine = world.cluster().heartbeats(*broker).iter().rev();
         let last = mine.into_iter().find(|h| *h.heartbeat.client_id == *config.client_id);
-        last.is_some_and(|heartbeat| heartbeat.at_ns + period >= world.now)
+        last.is_some_and(|heartbeat| heartbeat.at_ns + period >= world.now())
     };
     let missed = (0..brokers).filter(|broker| !greeted(broker));
     missed.map(|broker| format!("I-21: client {client} does not greet broker {broker}")).collect()
@@ -476,7 +476,7 @@ fn queries(world: &World, found: &mut Vec<String>) {
 
 /// When a frame that was not fully written was lost with its connection.
 fn lost_at(world: &World, frame: &WireFrame) -> u64 {
-    let open = world.links.get(&frame.link).is_some_and(|link| link.client_open);
+    let open = world.network.is_open(LinkId(frame.link));
     if open { u64::MAX } else { frame.first_ns }
 }
 
@@ -503,7 +503,7 @@ fn closed(world: &World, found: &mut Vec<String>) {
             found.push(format!("I-22: client {client} unregistered twice on one connection"));
         }
     }
-    if !world.links.values().all(|link| !link.client_open) {
+    if world.network.open_links().next().is_some() {
         found.push("I-22: a connection outlives its client".to_owned());
     }
 }

@@ -3,39 +3,40 @@
 use bytes::BytesMut;
 use rocketmq_core::{CloseReason, ConnId, ConnectFailure, Instant, Output};
 
-use super::link::{Cut, Link};
-use super::random::nanos;
-use super::{DialFault, Happening, Random, World, check, outcome_of};
-use crate::cluster::{Action, ActionKind, ConnectionId, Listener, Node, Process};
+use super::{Happening, Wire, World, check, outcome_of};
+use crate::network::{DialFailure, End, LinkId, Notice};
 
 impl World {
     /// Does what comes next, unless it is later than `until`. Whether something was done.
     pub(super) fn step(&mut self, until: u64) -> bool {
         let planned = self.agenda.first_key_value().map(|(key, _)| key.0);
+        let traffic = self.network.next_at();
         let timer = (0..self.clients.len()).filter_map(|c| Some((self.wake(c)?, c))).min();
-        let next = [planned, timer.map(|(at, _)| at)].into_iter().flatten().min();
+        let next = [planned, traffic, timer.map(|(at, _)| at)].into_iter().flatten().min();
         let Some(next) = next.filter(|next| *next <= until) else {
-            self.now = self.now.max(until);
+            self.network.advance(until);
             return false;
         };
-        self.standing = if next > self.now { 0 } else { self.standing + 1 };
+        self.standing = if next > self.now() { 0 } else { self.standing + 1 };
         if self.standing > 50_000 {
             self.complain("the world stands still: endless work at one moment".to_owned());
             self.report();
         }
-        self.now = self.now.max(next);
-        // At one moment either may come first.
-        let tie = planned == timer.map(|(at, _)| at) && self.random.chance(500);
+        self.network.advance(next);
+        // At one moment any of them may come first.
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= next);
+        let timer = timer.filter(|(at, _)| *at <= next).map(|(_, client)| client);
+        let tie = timer.is_some() && (due(planned) || due(traffic)) && self.random.chance(500);
         match timer {
-            Some((at, client)) if at == next && (planned != Some(next) || tie) => {
-                self.serve_timer(client);
-            }
-            _ => {
+            Some(client) if tie || !(due(planned) || due(traffic)) => self.serve_timer(client),
+            _ if due(planned) && !(due(traffic) && self.random.chance(500)) => {
                 if let Some((_, what)) = self.agenda.pop_first() {
                     self.happen(what);
                 }
             }
+            _ => drop(self.network.step()),
         }
+        self.pass_on();
         if self.habits.noise > 0 && self.random.chance(self.habits.noise) {
             self.make_noise();
         }
@@ -46,7 +47,7 @@ impl World {
     /// Drains the machines, unless the loop is lazy this time.
     pub(super) fn after_input(&mut self) {
         if self.habits.lazy > 0 && self.random.chance(self.habits.lazy) {
-            let later = self.now + self.random.between(1, 300_000);
+            let later = self.now() + self.random.between(1, 300_000);
             self.plan(later, Happening::Nudge);
             return;
         }
@@ -66,10 +67,6 @@ impl World {
                     quiet = false;
                     self.write(client, conn);
                 }
-            }
-            while let Some(action) = self.cluster.poll_action() {
-                quiet = false;
-                self.plan(self.now.max(action.at_ns), Happening::Act(action));
             }
             if quiet {
                 break;
@@ -127,11 +124,11 @@ impl World {
         let stale = peer.gone.get((pick % 16).min(peer.gone.len() as u64) as usize).copied();
         let count = (peer.links.len() as u64).max(1);
         let live = peer.links.iter().nth((pick % count) as usize);
-        let live = live.map(|(conn, link)| (*conn, *link));
+        let live = live.map(|(conn, _)| *conn);
         match (pick >> 32) % 6 {
             0 => peer.machine.handle_timeout(Instant::from_nanos(clock.as_nanos() / 2)),
             1 => {
-                if let Some((conn, _)) = live {
+                if let Some(conn) = live {
                     peer.machine.handle_transmitted(clock, conn, 0);
                 }
             }
@@ -150,18 +147,18 @@ impl World {
                 }
             }
             4 => {
-                if let Some((conn, link)) = live
-                    && let Some(link) = self.links.get_mut(&link)
-                    && link.connected
+                if let Some(conn) = live
+                    && let Some(wire) = peer.links.get_mut(&conn)
+                    && wire.connected
                 {
                     // Nothing new came, but whoever drives it looks again.
-                    peer.machine.handle_received(clock, conn, &mut link.inbox);
+                    peer.machine.handle_received(clock, conn, &mut wire.inbox);
                     peer.machine.handle_connected(clock, conn, Ok(()));
                 }
             }
             _ => {
                 // The same bytes are offered twice before the socket is asked.
-                if let Some((conn, _)) = live {
+                if let Some(conn) = live {
                     let _ = peer.machine.transmit_chunks(conn).count();
                 }
             }
@@ -178,7 +175,7 @@ impl World {
             Output::Connect { conn, address } => self.dial(client, conn, &address.to_string()),
             Output::Close { conn, reason } => {
                 self.note(format!("c{client} > close {conn} {reason}"));
-                let link = self.clients[client].links.get(&conn).copied();
+                let link = self.clients[client].links.get(&conn).map(|wire| wire.link);
                 if let Some(link) = link.filter(|_| reason == CloseReason::Shutdown)
                     && let Some(complaint) = check::at_farewell(self, link)
                 {
@@ -192,16 +189,16 @@ impl World {
             },
             Output::Ready { waiter, result } => {
                 self.note(format!("c{client} > ready {waiter} {}", result.is_ok()));
-                let now = self.now;
+                let now = self.now();
                 self.clients[client].ready.push((now, waiter, result));
             }
             Output::Closed => {
                 self.note(format!("c{client} > closed"));
-                self.clients[client].closed_ns = Some(self.now);
+                self.clients[client].closed_ns = Some(self.network.now());
             }
             Output::Event(event) => {
                 self.note(format!("c{client} > {event:?}"));
-                let now = self.now;
+                let now = self.now();
                 self.clients[client].events.push((now, event));
             }
             other => self.complain(format!("the world does not know {other:?}")),
@@ -209,328 +206,142 @@ impl World {
     }
 
     fn dial(&mut self, client: usize, conn: ConnId, address: &str) {
-        let node = self.resolve(address);
+        let node = self.network.resolve(address);
         self.note(format!("c{client} > connect {conn} {address} {node:?}"));
-        let id = self.next_link;
-        self.next_link += 1;
         if let Some(complaint) = check::at_dial(self, client, address) {
             self.complain(complaint);
         }
-        let profile = node.and_then(|node| self.profiles.get(&node));
-        let profile = profile.unwrap_or(&self.profile).clone();
-        let wait = nanos(profile.connect) + self.random.up_to(profile.jitter);
-        let random = Random::new(self.seed).fork(id);
-        let link = Link::new(client, conn, node, address.to_owned(), profile, random);
-        self.links.insert(id, link);
-        self.clients[client].links.insert(conn, id);
-        let fault = node.and_then(|node| self.dial_faults.get(&node).copied());
-        let hole =
-            node.is_some_and(|node| self.cluster.node_state(node).listener == Listener::BlackHole);
-        if fault != Some(DialFault::BlackHole) && (!hole || fault.is_some()) {
-            self.plan(self.now + wait, Happening::Dialled(id));
-        }
+        let link = self.network.dial(client, address);
+        let wire = Wire { link, connected: false, inbox: BytesMut::new() };
+        self.clients[client].links.insert(conn, wire);
+        self.owners.insert(link, (client, conn));
     }
 
-    fn resolve(&self, address: &str) -> Option<Node> {
-        let known = self.aliases.get(address).copied();
-        let listens = |node: &Node| self.cluster.address(*node).to_string() == address;
-        known.or_else(|| self.cluster.nodes().into_iter().find(listens))
-    }
-
-    /// Offers a connection's bytes to its socket.
+    /// Offers a connection's bytes to its socket, until the socket or the machine has enough.
     pub(super) fn write(&mut self, client: usize, conn: ConnId) {
-        let Some(id) = self.clients[client].links.get(&conn).copied() else {
-            return;
-        };
         loop {
-            let Some(link) = self.links.get_mut(&id).filter(|l| l.connected && l.client_open)
-            else {
+            let peer = &mut self.clients[client];
+            let Some(wire) = peer.links.get(&conn).filter(|wire| wire.connected) else {
                 return;
             };
-            let room = link.room();
-            if room == 0 {
-                link.blocked = true;
-                return;
-            }
-            let partial = link.profile.partial_writes;
-            let want = if partial { link.random.below(room as u64 + 1) as usize } else { room };
-            // Small steps are where the machine has to be right.
-            let want = if partial && link.random.chance(500) { want.min(64) } else { want };
+            let link = wire.link;
             let mut bytes = Vec::new();
-            let mut more = false;
-            for chunk in self.clients[client].machine.transmit_chunks(conn) {
-                let take = chunk.len().min(want - bytes.len());
-                bytes.extend_from_slice(&chunk[..take]);
-                more |= take < chunk.len();
+            for chunk in peer.machine.transmit_chunks(conn) {
+                bytes.extend_from_slice(chunk);
             }
-            let (length, cut) = link.to_server.until_cut(bytes.len());
-            bytes.truncate(length);
-            self.take(id, bytes);
-            if let Some(cut) = cut {
-                return self.cut_now(id, cut);
+            let taken = self.network.write(link, &bytes);
+            if taken > 0 {
+                if let Some(node) = self.network.node(link) {
+                    self.tap.sent(link.0, client, node, self.network.now(), &bytes[..taken]);
+                }
+                self.note(format!("c{client} > {conn} takes {taken}"));
             }
-            if !more {
-                return;
-            }
-            if want == 0 || partial {
-                let later = self.now + self.random.between(0, 200_000);
-                self.plan(later, Happening::Writable(id));
+            let clock = self.clock(client);
+            self.clients[client].machine.handle_transmitted(clock, conn, taken);
+            if taken < bytes.len() || bytes.is_empty() {
                 return;
             }
         }
-    }
-
-    /// The socket takes bytes.
-    fn take(&mut self, id: u64, bytes: Vec<u8>) {
-        let now = self.now;
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let (client, conn, length) = (link.client, link.conn, bytes.len());
-        if length > 0 {
-            if let Some(node) = link.node {
-                self.tap.sent(id, client, node, now, &bytes);
-            }
-            let at = link.arrival(now);
-            let at = link.to_server.put(at, bytes);
-            self.plan(at, Happening::ToServer(id));
-            self.note(format!("c{client} > {conn} takes {length}"));
-        }
-        let clock = self.clock(client);
-        self.clients[client].machine.handle_transmitted(clock, conn, length);
     }
 
     // ---- What happens -----------------------------------------------------------------------
 
     fn happen(&mut self, what: Happening) {
         match what {
-            Happening::Dialled(id) => self.dialled(id),
-            Happening::ToServer(id) => self.deliver_to_server(id),
-            Happening::ToClient(id) => self.deliver_to_client(id),
-            Happening::EndToServer(id) => self.end_to_server(id),
-            Happening::EndToClient(id, reason) => self.end_to_client(id, reason),
-            Happening::Writable(id) => {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.blocked = false;
-                    let (client, conn) = (link.client, link.conn);
-                    self.write(client, conn);
-                }
-            }
-            Happening::Act(action) => self.act(action),
             Happening::Nudge => {}
             Happening::Call(call) => call(self),
         }
     }
 
-    fn dialled(&mut self, id: u64) {
-        let Some(link) = self.links.get(&id).filter(|link| link.client_open) else {
-            return;
-        };
-        let (client, conn, node) = (link.client, link.conn, link.node);
-        let fault = node.and_then(|node| self.dial_faults.get(&node).copied());
-        let state = node.map(|node| self.cluster.node_state(node));
-        let result = match (fault, state) {
-            (Some(DialFault::Refused), _) => Err(ConnectFailure::Refused),
-            (Some(DialFault::NoName), _) => Err(ConnectFailure::NameNotResolved),
-            (Some(DialFault::BlackHole), _) => return,
-            (None, None) => Err(ConnectFailure::Unreachable),
-            (None, Some(state)) if state.listener == Listener::BlackHole => return,
-            (None, Some(state)) => {
-                let open = state.listener != Listener::Refusing && state.process != Process::Dead;
-                if open { Ok(()) } else { Err(ConnectFailure::Refused) }
+    /// Passes on what the network has to say.
+    fn pass_on(&mut self) {
+        while let Some(notice) = self.network.poll_notice() {
+            match notice {
+                Notice::Connected(link) => self.connected(link),
+                Notice::Failed(link, failure) => self.connect_failed(link, failure),
+                Notice::Readable(link) => self.receive(link),
+                Notice::Writable(link) => {
+                    if let Some((client, conn)) = self.owners.get(&link).copied() {
+                        self.write(client, conn);
+                    }
+                }
+                Notice::Ended(link, end) => self.ended(link, end),
             }
-        };
-        self.note(format!("c{client} < connected {conn} {result:?}"));
-        if let (Ok(()), Some(node), Some(link)) = (result, node, self.links.get_mut(&id)) {
-            link.connected = true;
-            link.server_open = true;
-            self.cluster.handle_connected(self.now, node, ConnectionId(id));
-        } else {
-            self.forget(id);
+        }
+    }
+
+    fn connected(&mut self, link: LinkId) {
+        let Some((client, conn)) = self.owners.get(&link).copied() else { return };
+        self.note(format!("c{client} < connected {conn}"));
+        if let Some(wire) = self.clients[client].links.get_mut(&conn) {
+            wire.connected = true;
         }
         let clock = self.clock(client);
-        self.clients[client].machine.handle_connected(clock, conn, result);
+        self.clients[client].machine.handle_connected(clock, conn, Ok(()));
     }
 
-    fn deliver_to_server(&mut self, id: u64) {
-        let now = self.now;
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let Some(node) = link.node.filter(|_| link.server_open && !link.silent) else {
-            return;
+    fn connect_failed(&mut self, link: LinkId, failure: DialFailure) {
+        let Some((client, conn)) = self.owners.get(&link).copied() else { return };
+        self.note(format!("c{client} < connect {conn} failed: {failure:?}"));
+        self.forget(link);
+        let failure = match failure {
+            DialFailure::Refused => ConnectFailure::Refused,
+            DialFailure::Unreachable => ConnectFailure::Unreachable,
+            DialFailure::NoName => ConnectFailure::NameNotResolved,
         };
-        // A process that stands still leaves the bytes where they are.
-        let running = self.cluster.node_state(node).process == Process::Running;
-        let mute = self.cluster.is_mute(ConnectionId(id));
-        if !running || mute || link.unread {
-            return;
-        }
-        let bytes = link.to_server.take(now);
-        let mut rest = &bytes[..];
-        for piece in link.pieces(bytes.len()) {
-            let (head, tail) = rest.split_at(piece);
-            rest = tail;
-            self.cluster.handle_bytes(now, node, ConnectionId(id), head);
-        }
-        let Some(link) = self.links.get(&id) else { return };
-        if !link.client_open && link.to_server.chunks.is_empty() {
-            self.server_end(id);
-        } else if link.blocked && !bytes.is_empty() {
-            self.plan(now, Happening::Writable(id));
-        }
-    }
-
-    /// The server learns that the connection is over.
-    fn server_end(&mut self, id: u64) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.server_open = false;
-            self.cluster.handle_closed(self.now, ConnectionId(id));
-        }
-        self.tidy(id);
-    }
-
-    fn deliver_to_client(&mut self, id: u64) {
-        let now = self.now;
-        let Some(link) = self.links.get_mut(&id).filter(|l| l.client_open && !l.silent) else {
-            return;
-        };
-        let (client, conn) = (link.client, link.conn);
-        let bytes = link.to_client.take(now);
-        if bytes.is_empty() {
-            return;
-        }
-        self.note(format!("c{client} < {conn} receives {}", bytes.len()));
-        self.tap.received(id, now, &bytes);
         let clock = self.clock(client);
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let mut rest = &bytes[..];
-        for piece in link.pieces(bytes.len()) {
-            let (head, tail) = rest.split_at(piece);
-            rest = tail;
-            link.inbox.extend_from_slice(head);
-            self.clients[client].machine.handle_received(clock, conn, &mut link.inbox);
-        }
+        self.clients[client].machine.handle_connected(clock, conn, Err(failure));
     }
 
-    fn end_to_server(&mut self, id: u64) {
-        // What arrived before the end is read before the end, if anybody reads.
-        self.deliver_to_server(id);
-        let Some(link) = self.links.get(&id).filter(|link| link.server_open) else {
-            return;
-        };
-        // A process that stands still finds bytes and end when it goes on.
-        let stalled =
-            link.node.is_some_and(|node| self.cluster.node_state(node).process == Process::Stalled);
-        let later = stalled && !link.silent && !link.unread && !link.to_server.chunks.is_empty();
-        if !later {
-            self.server_end(id);
+    fn receive(&mut self, link: LinkId) {
+        let Some((client, conn)) = self.owners.get(&link).copied() else { return };
+        let (clock, now) = (self.clock(client), self.now());
+        let mut total = 0;
+        while let Some(piece) = self.network.read(link) {
+            total += piece.len();
+            self.tap.received(link.0, now, &piece);
+            let peer = &mut self.clients[client];
+            let Some(wire) = peer.links.get_mut(&conn) else { break };
+            wire.inbox.extend_from_slice(&piece);
+            peer.machine.handle_received(clock, conn, &mut wire.inbox);
         }
+        self.note(format!("c{client} < {conn} receives {total}"));
     }
 
-    fn end_to_client(&mut self, id: u64, reason: CloseReason) {
-        self.deliver_to_client(id);
-        let Some(link) = self.links.get(&id).filter(|link| link.client_open && !link.silent) else {
-            return;
+    fn ended(&mut self, link: LinkId, end: End) {
+        let Some((client, conn)) = self.owners.get(&link).copied() else { return };
+        let reason = match end {
+            End::Eof => CloseReason::Eof,
+            End::Reset => CloseReason::Reset,
         };
-        let (client, conn) = (link.client, link.conn);
         self.note(format!("c{client} < closed {conn} {reason}"));
-        self.forget(id);
+        self.forget(link);
         let clock = self.clock(client);
         self.clients[client].machine.handle_closed(clock, conn, reason);
     }
 
     // ---- Ends of connections ----------------------------------------------------------------
 
-    /// The client closes its end; what the socket has taken still arrives.
+    /// The client closes its end.
     fn client_closes(&mut self, client: usize, conn: ConnId) {
         if !self.clients[client].closed.insert(conn) {
             self.complain(format!("{conn} is closed twice"));
         }
-        let Some(id) = self.clients[client].links.get(&conn).copied() else {
-            // The peer was faster, and the machine had not heard of it.
-            return;
-        };
-        self.forget(id);
-        if let Some(link) = self.links.get_mut(&id) {
-            let at = link.arrival(self.now).max(link.to_server.last_arrival);
-            self.plan(at, Happening::EndToServer(id));
+        // The peer may have been faster, and the machine had not heard of it.
+        if let Some(wire) = self.clients[client].links.get(&conn) {
+            self.forget(wire.link);
         }
     }
 
     /// The client's end is gone.
-    fn forget(&mut self, id: u64) {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.client_open) else {
-            return;
-        };
-        link.client_open = false;
-        let (client, conn, node) = (link.client, link.conn, link.node);
-        self.tap.ended(id, client, node, self.now);
+    fn forget(&mut self, link: LinkId) {
+        let Some((client, conn)) = self.owners.remove(&link) else { return };
+        let node = self.network.node(link);
+        self.network.close(link);
+        self.tap.ended(link.0, client, node, self.network.now());
         let peer = &mut self.clients[client];
         peer.links.remove(&conn);
         peer.gone.insert(0, conn);
         peer.gone.truncate(16);
-        self.tidy(id);
-    }
-
-    /// Drops a connection that nobody holds any more.
-    fn tidy(&mut self, id: u64) {
-        let done = |link: &Link| !link.client_open && !link.server_open;
-        if self.links.get(&id).is_some_and(done) {
-            self.links.remove(&id);
-        }
-    }
-
-    /// Breaks a connection for both sides.
-    fn cut_now(&mut self, id: u64, cut: Cut) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let at = link.to_server.last_arrival.max(self.now);
-        let reason = match cut {
-            Cut::Fin => CloseReason::Eof,
-            Cut::Reset => CloseReason::Reset,
-        };
-        self.plan(at, Happening::EndToServer(id));
-        self.plan(self.now, Happening::EndToClient(id, reason));
-    }
-
-    /// A server does something with a connection.
-    fn act(&mut self, action: Action) {
-        let state = self.cluster.node_state(action.node);
-        if state.process == Process::Stalled {
-            self.held.push(action);
-            return;
-        }
-        let (id, now) = (action.connection.0, self.now);
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if state.process == Process::Dead && matches!(action.kind, ActionKind::Write(_)) {
-            return;
-        }
-        match action.kind {
-            ActionKind::Write(mut bytes) => {
-                if !link.server_open {
-                    return;
-                }
-                let (length, cut) = link.to_client.until_cut(bytes.len());
-                bytes.truncate(length);
-                let at = link.arrival(now);
-                let at = link.to_client.put(at, bytes);
-                self.plan(at, Happening::ToClient(id));
-                if let Some(cut) = cut {
-                    let reason = match cut {
-                        Cut::Fin => CloseReason::Eof,
-                        Cut::Reset => CloseReason::Reset,
-                    };
-                    self.plan(at, Happening::EndToClient(id, reason));
-                    self.plan(at, Happening::EndToServer(id));
-                }
-            }
-            ActionKind::Close | ActionKind::Reset => {
-                let reset = action.kind == ActionKind::Reset;
-                let reason = if reset { CloseReason::Reset } else { CloseReason::Eof };
-                link.server_open = false;
-                // Bytes towards a server that is gone are lost.
-                link.to_server.chunks.clear();
-                self.cluster.handle_closed(now, action.connection);
-                let at = link.arrival(now).max(link.to_client.last_arrival);
-                self.plan(at, Happening::EndToClient(id, reason));
-                self.tidy(id);
-            }
-        }
     }
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use rocketmq_core::wire::Encoding;
 use rocketmq_core::{Config, Event, Mode};
 
-use super::random::{Random, nanos};
-use super::{Habits, LinkProfile, Outcome, Relaxed, Segmentation, SendId, SendSpec, World};
+use super::{Habits, LinkProfile, Outcome, Random, Relaxed, Segmentation, SendId, SendSpec, World};
 use crate::cluster::{ClusterConfig, ReplyEncoding, ServerVersion, TopicConfig};
+use crate::network::{Writes, nanos};
 
 mod faults;
 
@@ -126,7 +126,8 @@ impl Plan {
                 ],
             ),
             buffer_bytes: pick(random, &[300, 5_000, 256 * 1024]),
-            partial_writes: random.chance(500),
+            writes: if random.chance(500) { Writes::Partial } else { Writes::Whole },
+            ..LinkProfile::default()
         };
         let habits = Habits {
             late_timers: millis(pick(random, &[0, 0, 3, 300])),

@@ -1,4 +1,4 @@
-//! The world's source of chance.
+//! The source of chance.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Random {
 }
 
 /// A duration in nanoseconds.
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
