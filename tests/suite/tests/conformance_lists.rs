@@ -24,13 +24,16 @@ fn adapters() -> Vec<String> {
     names.filter(starts).collect()
 }
 
-/// Its test program, and under which modules each case has to be there.
+/// The test program of each, and of the simulation, and under which modules each case has to be
+/// there.
 fn programs() -> Vec<(String, &'static [&'static str])> {
-    let program = |name: &String| format!("conformance_{}", name.replace('-', "_"));
+    let program = |name: &str| format!("conformance_{}", name.replace('-', "_"));
     let modules = |name: &str| -> &[&str] {
         if name == "tokio" { &["multi_thread::", "current_thread::"] } else { &[""] }
     };
-    adapters().iter().map(|name| (program(name), modules(name))).collect()
+    let adapters = adapters();
+    let runtimes = adapters.iter().map(|name| &**name).chain(["sim"]);
+    runtimes.map(|name| (program(name), modules(name))).collect()
 }
 
 #[test]
@@ -41,9 +44,9 @@ fn there_are_many_cases_and_each_is_named_once() {
 }
 
 #[test]
-fn every_adapter_runs_the_list() {
+fn every_runtime_runs_the_list() {
     let programs = programs();
-    assert_eq!(programs.len(), 3, "{programs:?}");
+    assert_eq!(programs.len(), 4, "{programs:?}");
     for (program, modules) in programs {
         let path = suite().join("tests").join(&program).with_extension("rs");
         let text = fs::read_to_string(&path).unwrap_or_default();

@@ -69,8 +69,10 @@ pub mod cluster;
 pub mod instant;
 pub mod loopback;
 pub mod network;
+pub mod sim;
 pub mod wire;
 pub mod world;
 
 pub use instant::{InstantConfig, InstantServer};
 pub use loopback::LoopbackCluster;
+pub use sim::{Sim, SimHandle};

@@ -13,7 +13,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The offset basis of FNV-1a with 128 bits.
         let hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
         Self { hash, lines: VecDeque::new(), keep: 400, total: 0, echo: false }
@@ -50,19 +50,28 @@ impl Trace {
         self.lines.iter().skip(skip).fold(String::new(), |text, line| text + line + "\n")
     }
 
-    pub(super) fn push(&mut self, line: String) {
+    pub(crate) fn push(&mut self, line: String) {
         if self.echo {
             eprintln!("{line}");
         }
-        for byte in line.bytes().chain([b'\n']) {
-            self.hash ^= u128::from(byte);
-            // The prime of FNV-1a with 128 bits: 2^88 + 2^8 + 0x3b.
-            self.hash = self.hash.wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-        }
+        self.hash_bytes(line.bytes().chain([b'\n']));
         self.total += 1;
         if self.lines.len() >= self.keep {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+    }
+
+    /// Makes a number part of the hash, without a line.
+    pub(crate) fn absorb(&mut self, number: u64) {
+        self.hash_bytes(number.to_le_bytes());
+    }
+
+    fn hash_bytes(&mut self, bytes: impl IntoIterator<Item = u8>) {
+        for byte in bytes {
+            self.hash ^= u128::from(byte);
+            // The prime of FNV-1a with 128 bits: 2^88 + 2^8 + 0x3b.
+            self.hash = self.hash.wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
     }
 }
