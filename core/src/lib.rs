@@ -39,6 +39,11 @@
 
 extern crate alloc;
 
+// First, for the macro that it defines.
+#[macro_use]
+#[doc(hidden)]
+pub mod planted;
+
 pub mod limits;
 pub mod wire;
 

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -22,6 +23,7 @@ use crate::message::InvalidMessage;
 use crate::output::{Completion, Event, EventSet, Output};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
+use crate::time::Instant;
 use crate::wire::{
     Command, Encoding, PropertyText, RequestHead, ResponseCode, SendHeader, SendStatus,
     StoredPlace, encode_send, encode_send_escaped, send_request_code,
@@ -44,8 +46,12 @@ impl Client {
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        let remaining = op.command.deadline.saturating_since(self.now);
         let retry = op.number > 0;
+        if planted!(DeadlinePerAttempt) && retry {
+            op.command.deadline =
+                self.now + op.command.deadline.saturating_since(op.command.started);
+        }
+        let remaining = op.command.deadline.saturating_since(self.now);
         if remaining.is_zero() || (retry && remaining < self.config.attempt_timeout_min) {
             self.fail(id, SendErrorKind::Timeout);
             return;
@@ -65,11 +71,16 @@ impl Client {
         };
         let attempts_left = op.attempts_max.saturating_sub(op.number).max(1);
         // As long as another broker is there to be tried, each attempt leaves time for the rest.
-        let until = if chosen.others && attempts_left > 1 {
+        let until = if chosen.others && attempts_left > 1 && !planted!(ShareIgnored) {
             let share = (remaining / attempts_left).max(self.config.attempt_timeout_min);
-            self.now + share.min(remaining)
+            self.now + share.min(remaining) / if planted!(AttemptEndsEarly) { 4 } else { 1 }
         } else {
             op.command.deadline
+        };
+        let until = if planted!(DeadlineOnWallClock) {
+            Instant::from_nanos(op.message.clock.wall_at(until).as_millis() as u64)
+        } else {
+            until
         };
         op.number += 1;
         op.state = OpState::Sending;
@@ -77,7 +88,10 @@ impl Client {
             broker: chosen.broker,
             broker_name: chosen.broker_name,
             address: chosen.address,
-            queue_id: chosen.queue_id,
+            queue_id: match op.failed.last() {
+                Some(last) if planted!(QueueIdKept) => last.queue_id,
+                _ => chosen.queue_id + u32::from(planted!(QueueIdOneMore)),
+            },
             endpoint: chosen.endpoint,
             conn: None,
             opaque: 0,
@@ -85,7 +99,9 @@ impl Client {
             stage: Stage::Connect,
         });
         self.timers.cancel(&mut op.timer);
-        op.timer = self.timers.schedule(until, TimerKey::Op(id));
+        if !(planted!(TimerLost) && retry) {
+            op.timer = self.timers.schedule(until, TimerKey::Op(id));
+        }
         let number = op.number;
         if self.config.events.contains(EventSet::ATTEMPT_STARTS) {
             self.report_start(id);
@@ -108,7 +124,8 @@ impl Client {
         let Some(op) = self.ops.get(id) else {
             return Err(SendErrorKind::Cancelled);
         };
-        if let Some(queue) = &op.command.queue {
+        let moves = planted!(GivenQueueMoved) && op.number > 0;
+        if let Some(queue) = op.command.queue.as_ref().filter(|_| !moves) {
             let name = queue.shared_name();
             let broker = self.brokers_by_name.get(&name).copied();
             let chosen = broker.and_then(|broker| self.chosen(broker, queue.queue_id()));
@@ -155,7 +172,7 @@ impl Client {
 
     /// The brokers of the best tier that has any.
     fn candidates(&self, op: &Op, all: &[BrokerQueues]) -> Vec<BrokerQueues> {
-        let last = op.tried.last().copied();
+        let last = op.tried.last().copied().filter(|_| !planted!(SameBrokerTwice));
         let tier = |broker: Key| -> u8 {
             let Some(entry) = self.brokers.get(broker) else {
                 return 5;
@@ -168,7 +185,9 @@ impl Client {
                 return u8::from(Some(broker) == last);
             }
             let reachable = endpoint.conn.is_some() || endpoint.retry_at <= self.now;
-            match (op.tried.contains(&broker), entry.fault.is_available(self.now) && reachable) {
+            let available = entry.fault.is_available(self.now) || planted!(IsolationIgnored);
+            let tried = op.tried.contains(&broker) && !planted!(SameBrokerTwice);
+            match (tried, available && reachable) {
                 (false, true) => 0,
                 (false, false) => 1,
                 (true, _) if Some(broker) != last => 2,
@@ -209,7 +228,7 @@ impl Client {
             encoding: self.config.encoding,
             code: send_request_code(false, false, self.config.long_send_header),
             opaque,
-            oneway,
+            oneway: oneway && !planted!(OnewayAnswered),
         };
         // Prepared for this very encoding, unless with the settings of another client.
         let (properties, escaped) = match &op.message.properties {
@@ -218,6 +237,12 @@ impl Client {
             }
             text => (text.plain(), None),
         };
+        let retry = number > 1;
+        let spoilt = spoilt_properties(&op.message.properties, retry);
+        let (properties, escaped) = match &spoilt {
+            Some(text) => (Cow::Borrowed(text.as_str()), None),
+            None => (properties, escaped),
+        };
         let header = SendHeader {
             producer_group: &op.group,
             topic: message.topic(),
@@ -225,7 +250,11 @@ impl Client {
             default_topic_queue_nums: self.config.default_topic_queue_nums as i32,
             queue_id: current.queue_id as i32,
             sys_flag: 0,
-            born_timestamp_ms: op.message.clock.wall_at(self.now).as_millis(),
+            born_timestamp_ms: if planted!(BornOnWrongClock) {
+                (self.now.as_nanos() / 1_000_000) as i64
+            } else {
+                op.message.clock.wall_at(self.now).as_millis()
+            },
             flag: message.flag(),
             properties: &properties,
             reconsume_times: 0,
@@ -235,7 +264,12 @@ impl Client {
             broker_name: &current.broker_name,
         };
         let owner = Owner::Send { op: id, number };
-        let body = message.body();
+        let mut body = message.body();
+        let shorter;
+        if planted!(BodyCutOnRetry) && retry {
+            shorter = body.slice(..body.len() - 1);
+            body = &shorter;
+        }
         let encode = |out: &mut Vec<u8>| match escaped {
             Some(text) => encode_send_escaped(out, &head, &header, text, body.len()),
             None => encode_send(out, &head, &header, body.len()),
@@ -248,6 +282,9 @@ impl Client {
             op.current = None;
             self.fail(id, SendErrorKind::Invalid(InvalidMessage::Encoding(error)));
         }
+        if planted!(OnewaySentEarly) && oneway {
+            self.attempt_written(id, number);
+        }
     }
 
     /// The last byte of an attempt's frame was handed to the socket.
@@ -259,6 +296,9 @@ impl Client {
             return;
         };
         current.stage = Stage::Await;
+        if planted!(RetryWhileUnderWay) && !op.is_last_attempt() {
+            return self.attempt_timeout(id);
+        }
         if op.command.mode == Mode::Awaited {
             return;
         }
@@ -297,6 +337,9 @@ impl Client {
         let remark = command.remark.as_deref().unwrap_or_default();
         let verdict = verdict(code, remark, &self.config.retry_codes);
         match verdict.attempt {
+            AttemptVerdict::Stored(_) if planted!(LateAnswerNotAdopted) && !under_way => {
+                self.stray_answer(conn, command);
+            }
             AttemptVerdict::Stored(status) => {
                 self.stored(id, number, under_way, status, command);
             }
@@ -308,6 +351,9 @@ impl Client {
                     self.refresh_soon(topic, id, code);
                 }
                 if verdict.next == Next::Drain {
+                    if let Some(op) = self.ops.get_mut(id).filter(|_| planted!(GoAwayNotCounted)) {
+                        op.attempts_max += 1;
+                    }
                     self.drain(conn);
                 }
                 self.attempt_failed(id, Stage::Answered, failure, delivery, verdict.next);
@@ -378,6 +424,9 @@ impl Client {
             receipt.failed_attempts.remove(index);
         }
         self.ops.discard(id);
+        if planted!(CompletedTwice) && !under_way {
+            self.complete(id, Ok(Completion::Stored(receipt.clone())));
+        }
         self.complete(id, Ok(Completion::Stored(receipt)));
     }
 
@@ -386,7 +435,7 @@ impl Client {
         let settings = &self.config;
         let Some(op) = self.ops.get(id) else { return false };
         let Some(current) = &op.current else { return false };
-        settings.retry_weak_acknowledgement
+        (settings.retry_weak_acknowledgement || planted!(WeakAlwaysRetried))
             && !settings.retry_only_if_not_stored
             && op.weak.is_none()
             && !op.is_last_attempt()
@@ -408,7 +457,8 @@ impl Client {
             return;
         };
         let (stage, topic) = (self.stage_of(current), op.topic);
-        let delivery = if stage < Stage::Await { Delivery::NotSent } else { Delivery::Unknown };
+        let unsent = stage < Stage::Await || planted!(NotSentAfterWritten);
+        let delivery = if unsent { Delivery::NotSent } else { Delivery::Unknown };
         let never_left = stage == Stage::Connect;
         self.record_fault(id, Fault::Unavailable);
         if never_left {
@@ -439,18 +489,22 @@ impl Client {
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
+        let vague = planted!(UnknownForRefused) && delivery == Delivery::Refused;
+        let delivery = if vague { Delivery::Unknown } else { delivery };
         let number = op.number;
         let Some(current) = op.fail_current(now, stage, failure.clone(), delivery) else {
             return;
         };
         op.tried.push(current.broker);
-        let retry_at = if op.detached
+        let retry_at = if (op.detached && !planted!(DetachedRetried))
             || next == Next::Final
             || op.is_last_attempt()
-            || (delivery == Delivery::Unknown && only_once)
+            || (delivery == Delivery::Unknown
+                && only_once
+                && !planted!(RetryOnlyIfNotStoredIgnored))
         {
             None
-        } else if next == Next::BackOff {
+        } else if next == Next::BackOff && !planted!(BusyBackOffZero) {
             let full = self.config.busy_back_off.saturating_mul(1 << op.busy.min(16));
             op.busy += 1;
             Some(now + self.rng.jitter(full.min(limits::BUSY_BACK_OFF_MAX)))
@@ -521,7 +575,8 @@ impl Client {
         self.record_fault(id, Fault::Unavailable);
         let started_oneway =
             delivery == Delivery::Unknown && op_mode(self.ops.get(id)) == Some(Mode::Oneway);
-        let next = if started_oneway { Next::Final } else { Next::AnotherBroker };
+        let only = started_oneway && !planted!(OnewayRetried);
+        let next = if only { Next::Final } else { Next::AnotherBroker };
         self.attempt_failed(id, stage, failure, delivery, next);
     }
 
@@ -548,7 +603,7 @@ impl Client {
     }
 
     /// A request got no answer: if nothing at all came since, find out whether the peer lives.
-    fn suspect(&mut self, conn: ConnId, since: crate::time::Instant) {
+    fn suspect(&mut self, conn: ConnId, since: Instant) {
         if self.session(conn).is_some_and(|session| session.last_received <= since) {
             self.probe(conn);
         }
@@ -560,7 +615,11 @@ impl Client {
             return;
         };
         let latency: Duration = now.saturating_since(current.started);
-        let Some(broker) = self.brokers.get_mut(current.broker) else {
+        let mut broker = current.broker;
+        if planted!(IsolationOfAnother) {
+            broker = self.brokers.keys().first().copied().unwrap_or(broker);
+        }
+        let Some(broker) = self.brokers.get_mut(broker) else {
             return;
         };
         let Some(until) = broker.fault.update(now, latency, fault) else {
@@ -638,7 +697,9 @@ impl Client {
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        self.timers.cancel(&mut op.timer);
+        if !planted!(TimerKept) {
+            self.timers.cancel(&mut op.timer);
+        }
         if op.state == OpState::Routing
             && let Some(topic) = self.topics.get_mut(op.topic)
         {
@@ -671,6 +732,9 @@ impl Client {
     }
 
     pub(super) fn complete(&mut self, op: OpId, result: Result<Completion, SendError>) {
+        if planted!(Canary) {
+            self.outputs.push_back(Output::Complete { op, result: result.clone() });
+        }
         self.outputs.push_back(Output::Complete { op, result });
         self.check_drained();
     }
@@ -686,4 +750,18 @@ fn is_weak(attempt: &Attempt) -> bool {
 
 fn op_mode(op: Option<&Op>) -> Option<Mode> {
     op.map(|op| op.command.mode)
+}
+
+/// The properties with a mistake, if one is planted.
+fn spoilt_properties(properties: &PropertyText, retry: bool) -> Option<String> {
+    if planted!(KeyRegenerated) && retry {
+        return Some(properties.plain().replace("UNIQ_KEY\u{1}", "UNIQ_KEY\u{1}7"));
+    }
+    if planted!(PropertiesChangedOnRetry) && retry {
+        return Some(properties.plain().replace("WAIT", "retry\u{1}1\u{2}WAIT"));
+    }
+    if planted!(WaitLost) {
+        return Some(properties.plain().replace("WAIT\u{1}", "WAITED\u{1}"));
+    }
+    None
 }

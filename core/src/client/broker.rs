@@ -67,6 +67,7 @@ impl Client {
         named.sort_unstable();
         for key in self.brokers.keys() {
             if named.binary_search(&key).is_err()
+                && !planted!(OfflineBrokerKept)
                 && let Some(broker) = self.brokers.remove(key)
             {
                 self.brokers_by_name.remove(&broker.name);

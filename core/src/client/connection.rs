@@ -90,7 +90,7 @@ impl Client {
             self.not_framed(queued, &AttemptFailure::NoAddress);
             return;
         };
-        let Some(conn) = endpoint.conn else {
+        let Some(conn) = endpoint.conn.filter(|_| !planted!(DialledTwice)) else {
             endpoint.waiting.push_back(queued);
             self.dial_if_due(key);
             return;
@@ -111,7 +111,8 @@ impl Client {
             return;
         };
         // A connection that closes with the client may leave a request that would go elsewhere.
-        if self.life == Life::Closed || endpoint.conn.is_some() || endpoint.waiting.is_empty() {
+        let connected = endpoint.conn.is_some() && !planted!(DialledTwice);
+        if self.life == Life::Closed || connected || endpoint.waiting.is_empty() {
             return;
         }
         if endpoint.retry_at > now {
@@ -147,7 +148,9 @@ impl Client {
         let mut session = Session::new(key, self.now);
         session.queue = core::mem::take(&mut endpoint.waiting);
         let deadline = self.now + self.config.connect_timeout;
-        session.dial_timer = self.timers.schedule(deadline, TimerKey::Dial(conn));
+        if !planted!(DialWithoutEnd) {
+            session.dial_timer = self.timers.schedule(deadline, TimerKey::Dial(conn));
+        }
         endpoint.conn = Some(conn);
         let address = Arc::clone(&endpoint.address);
         let queued: Vec<Queued> = session.queue.iter().copied().collect();
@@ -269,6 +272,9 @@ impl Client {
                 self.not_framed(queued, &AttemptFailure::Connect(failure));
             }
         }
+        if planted!(DialSlotLost) {
+            return;
+        }
         self.dial_ended();
     }
 
@@ -292,8 +298,16 @@ impl Client {
         let doublings = endpoint.failures.min(16);
         endpoint.failures = endpoint.failures.saturating_add(1);
         let full = self.config.dial_back_off_min.saturating_mul(1 << doublings);
-        let wait = self.rng.jitter(full.min(self.config.dial_back_off_max));
+        let most = self.config.dial_back_off_max;
+        let wait = self.rng.jitter(full.min(most).max(if planted!(DialBackOffUnbounded) {
+            full
+        } else {
+            Duration::ZERO
+        }));
         endpoint.retry_at = self.now + wait;
+        if planted!(DialBackOffZero) {
+            endpoint.retry_at = self.now;
+        }
         self.trouble_until = self.trouble_until.max(endpoint.retry_at);
     }
 
@@ -340,7 +354,7 @@ impl Client {
             self.close_if_drained(conn);
             return false;
         }
-        if session.stalled_since.is_none() {
+        if session.stalled_since.is_none() && !planted!(WriteStallIgnored) {
             session.stalled_since = Some(now);
             self.arm_connection_timer(conn);
         }
@@ -355,9 +369,11 @@ impl Client {
         if n == 0 || !session.ready {
             return;
         }
-        session.outbox.advance(n);
+        session.outbox.advance(n - usize::from(planted!(TransmitOffByOne)));
         session.last_activity = now;
-        session.stalled_since = (session.outbox.unsent() > 0).then_some(now);
+        let since = session.stalled_since.filter(|_| planted!(WriteStallNotReset)).unwrap_or(now);
+        let stalls = session.outbox.unsent() > 0 && !planted!(WriteStallIgnored);
+        session.stalled_since = stalls.then_some(since);
         while let Some(owner) = self.session(conn).and_then(|s| s.outbox.pop_written()) {
             if let Owner::Send { op, number } = owner {
                 self.attempt_written(op, number);
@@ -371,7 +387,7 @@ impl Client {
 
     /// The connection takes no new request; what waits on it goes to a new one.
     pub(super) fn drain(&mut self, conn: ConnId) {
-        let Some(session) = self.session(conn) else {
+        let Some(session) = self.session(conn).filter(|_| !planted!(GoAwayIgnored)) else {
             return;
         };
         session.draining = true;
@@ -385,6 +401,9 @@ impl Client {
         for queued in queue {
             self.assign(queued, None);
             self.enqueue(key, queued);
+        }
+        if planted!(GoAwayClosesAtOnce) {
+            self.close_session(conn, CloseReason::Drained, true);
         }
     }
 
@@ -401,7 +420,9 @@ impl Client {
         };
         let dialling = !session.ready;
         self.timers.cancel(&mut session.dial_timer);
-        self.timers.cancel(&mut session.timer);
+        if !planted!(ConnectionTimerKept) {
+            self.timers.cancel(&mut session.timer);
+        }
         if ours {
             self.outputs.push_back(Output::Close { conn, reason });
         }
@@ -424,6 +445,9 @@ impl Client {
                 Owner::Send { op, number } => {
                     if let Some(opaque) = opaque {
                         self.forget_outstanding(op, conn, opaque);
+                    }
+                    if planted!(LostNotTold) {
+                        continue;
                     }
                     let started = session.outbox.is_started(owner);
                     self.attempt_lost(op, number, AttemptFailure::Closed(reason), started);
@@ -469,7 +493,7 @@ impl Client {
     fn attempt_lost(&mut self, id: OpId, number: u32, failure: AttemptFailure, started: bool) {
         let Some(op) = self.ops.get(id).filter(|op| op.number == number) else { return };
         // Oneway messages are never sent twice: with the first byte out, this was the only try.
-        let only = started && op.command.mode == Mode::Oneway;
+        let only = started && op.command.mode == Mode::Oneway && !planted!(OnewayRetried);
         let next = if only { Next::Final } else { Next::AnotherBroker };
         if op.current.is_some() {
             self.transport_failed(id, failure, next);
@@ -481,11 +505,14 @@ impl Client {
     /// When the connection is to be looked at next. Activity does not move a timer that is
     /// already set; the look finds out how much time is left.
     pub(super) fn arm_connection_timer(&mut self, conn: ConnId) {
-        let idle_max = self.config.connection_idle_max;
+        let idle_max = self.connection_idle_max();
         let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
             return;
         };
-        let at = next_look(session, idle_max);
+        let mut at = next_look(session, idle_max);
+        if planted!(TimerLoops) && session.timer_at < Instant::FAR_FUTURE {
+            at = session.timer_at;
+        }
         if session.timer == TimerId::NONE || at < session.timer_at {
             self.timers.cancel(&mut session.timer);
             session.timer_at = at;
@@ -493,8 +520,12 @@ impl Client {
         }
     }
 
+    fn connection_idle_max(&self) -> Duration {
+        self.config.connection_idle_max / if planted!(IdleTooEarly) { 8 } else { 1 }
+    }
+
     pub(super) fn connection_timeout(&mut self, conn: ConnId) {
-        let (now, idle_max) = (self.now, self.config.connection_idle_max);
+        let (now, idle_max) = (self.now, self.connection_idle_max());
         let Some(session) = self.session(conn) else {
             return;
         };

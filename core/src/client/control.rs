@@ -87,6 +87,12 @@ impl Client {
 
     /// Ends a request without an answer.
     pub(super) fn control_failed(&mut self, key: Key, failure: AttemptFailure) {
+        if planted!(RequestLeftAtClose)
+            && matches!(failure, AttemptFailure::Closed(_))
+            && let Some(control) = self.controls.get_mut(key)
+        {
+            return self.timers.cancel(&mut control.timer);
+        }
         let Some(control) = self.end_control(key) else {
             return;
         };
@@ -172,7 +178,7 @@ impl Client {
         let Some(session) = self.session(conn) else {
             return;
         };
-        if session.probing || !session.ready {
+        if session.probing || !session.ready || planted!(ProbeForgotten) {
             return;
         }
         session.probing = true;

@@ -30,6 +30,12 @@ impl Client {
     /// Gives a send up. A message of which no byte has left is not sent.
     pub fn cancel(&mut self, now: Instant, op: OpId) -> CancelOutcome {
         self.advance(now);
+        if planted!(SlotLostPerCancel)
+            && let Some(op) = self.ops.get_mut(op).filter(|op| op.state != OpState::Sending)
+        {
+            self.timers.cancel(&mut op.timer);
+            return CancelOutcome::Detached;
+        }
         let Some(entry) = self.ops.get(op) else {
             return CancelOutcome::NotFound;
         };
@@ -38,7 +44,11 @@ impl Client {
             let Some(current) = entry.current.clone() else {
                 return CancelOutcome::NotFound;
             };
-            let taken_back = self.take_back(op, number, &current);
+            let taken_back = if planted!(CancelledSent) {
+                TakenBack::Absent
+            } else {
+                self.take_back(op, number, &current)
+            };
             if current.stage == Stage::Await || taken_back == TakenBack::Started {
                 if let Some(op) = self.ops.get_mut(op) {
                     op.detached = true;
@@ -68,7 +78,9 @@ impl Client {
             self.life = Life::Draining;
         }
         if self.life == Life::Draining {
-            self.timers.schedule(deadline, TimerKey::Shutdown);
+            if !planted!(GraceIgnored) {
+                self.timers.schedule(deadline, TimerKey::Shutdown);
+            }
             self.check_drained();
         }
     }
@@ -133,7 +145,8 @@ impl Client {
             return;
         }
         self.life = Life::Closed;
-        for key in self.sessions.keys() {
+        let kept = usize::from(planted!(ConnectionLeftAtClose));
+        for key in self.sessions.keys().into_iter().skip(kept) {
             let conn = crate::id::ConnId(key.to_u64());
             self.close_session(conn, CloseReason::Shutdown, true);
         }

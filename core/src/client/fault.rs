@@ -31,6 +31,10 @@ impl FaultItem {
         latency: Duration,
         fault: Fault,
     ) -> Option<Instant> {
+        if planted!(IsolationNeverSet) || (planted!(IsolationNeverEnds) && fault == Fault::Success)
+        {
+            return None;
+        }
         if fault == Fault::Success && latency < AVOIDED_FROM && self.isolated_until <= now {
             // Nearly every attempt: all was well, and is.
             return None;
@@ -42,7 +46,8 @@ impl FaultItem {
             // Java: MQFaultStrategy#updateFaultItem takes 10 s for an isolation.
             Fault::Unavailable => Duration::from_secs(10),
         };
-        let until = now + isolation(effective);
+        let never = planted!(IsolationNeverEnds);
+        let until = if never { Instant::FAR_FUTURE } else { now + isolation(effective) };
         let changed = if fault == Fault::Success {
             (until > now || self.isolated_until > now) && self.isolated_until != until
         } else {

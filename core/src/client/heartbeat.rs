@@ -19,8 +19,11 @@ impl Client {
     /// Cleans what no route names any more, then greets every broker, on the named timer.
     // Java: MQClientInstance#startScheduledTask, cleanOfflineBroker and sendHeartbeatToAllBroker
     pub(super) fn heartbeat_round(&mut self) {
-        let next = self.now + self.config.heartbeat.period;
-        self.timers.schedule(next, TimerKey::Heartbeat);
+        let period = self.config.heartbeat.period;
+        let next = self.now + period * if planted!(HeartbeatPeriodDoubled) { 2 } else { 1 };
+        if !planted!(HeartbeatsStop) {
+            self.timers.schedule(next, TimerKey::Heartbeat);
+        }
         self.clean_idle_topics();
         self.clean_offline_brokers();
         self.heartbeat_all();
@@ -32,7 +35,8 @@ impl Client {
         if self.groups.iter().all(Option::is_none) || self.life != Life::Running {
             return;
         }
-        for endpoint in self.broker_masters() {
+        let greeted = if planted!(HeartbeatToFirstOnly) { 1 } else { usize::MAX };
+        for endpoint in self.broker_masters().into_iter().take(greeted) {
             let kind = ControlKind::Heartbeat { probe: false };
             self.start_control(endpoint, kind, self.config.request_timeout);
         }
@@ -41,6 +45,9 @@ impl Client {
     /// Greets a broker on a new connection, before anything else is sent on it.
     pub(super) fn heartbeat_on_connect(&mut self, conn: ConnId, endpoint: Key) {
         let is_broker = self.brokers.iter().any(|(_, broker)| broker.master == Some(endpoint));
+        if planted!(HeartbeatMissingOnConnect) {
+            return;
+        }
         if is_broker && self.groups.iter().any(Option::is_some) && self.life == Life::Running {
             let kind = ControlKind::Heartbeat { probe: false };
             self.start_control_first(conn, kind, self.config.request_timeout);
@@ -51,11 +58,17 @@ impl Client {
     // Java: MQClientInstance#unregisterClient
     pub(super) fn unregister_everywhere(&mut self, group: &Arc<str>) -> bool {
         let mut told = false;
+        if planted!(UnregisterMissed) {
+            return told;
+        }
         for endpoint in self.broker_masters() {
             let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
             let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
             if let Some(conn) = conn.filter(|_| session.is_some_and(|session| session.ready)) {
                 let kind = ControlKind::Unregister { group: Arc::clone(group) };
+                if planted!(UnregisterTwice) {
+                    self.start_control_first(conn, kind.clone(), crate::limits::UNREGISTER_TIMEOUT);
+                }
                 self.start_control_first(conn, kind, crate::limits::UNREGISTER_TIMEOUT);
                 told = true;
             }

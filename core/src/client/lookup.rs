@@ -74,7 +74,8 @@ impl Client {
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
-        if topic.lookup.is_some() || self.life == Life::Closed {
+        let under_way = topic.lookup.is_some() && !planted!(LookupTwice);
+        if under_way || self.life == Life::Closed {
             return;
         }
         let name = Arc::clone(&topic.name);
@@ -105,7 +106,7 @@ impl Client {
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
-        if topic.lookup.is_some() {
+        if topic.lookup.is_some() || planted!(RefreshSoonForgotten) {
             return;
         }
         let earliest = topic.last_lookup.map_or(now, |at| at + limits::LOOKUP_INTERVAL_MIN);
@@ -124,6 +125,10 @@ impl Client {
         let wait = period * 4 / 5 + self.rng.jitter(period / 5);
         self.timers.schedule(self.now + wait, TimerKey::RouteRefresh);
         for key in self.topics.keys() {
+            let known = || self.topics.get(key).is_some_and(|topic| topic.route.is_some());
+            if planted!(RouteKeptForEver) && known() {
+                continue;
+            }
             self.start_lookup(key);
         }
     }
@@ -138,6 +143,7 @@ impl Client {
         let Some(lookup) = topic.lookup.as_ref() else {
             return false;
         };
+        let servers = if planted!(NameServerNotRotated) { 1 } else { servers };
         let unasked = |server: &Key| !lookup.asked.iter().any(|asked| asked.server == *server);
         let order = (0..servers).map(|step| (self.chosen_name_server + step) % servers);
         let order: Vec<Key> = order
@@ -294,11 +300,17 @@ impl Client {
         let failures = self.failures_of(&lookup);
         let wanted = self.is_lookup_wanted(key);
         let pause = if wanted { limits::LOOKUP_RETRY } else { limits::REFRESH_RETRY };
-        let wait = self.rng.jitter(pause);
+        let mut wait = self.rng.jitter(pause);
+        if planted!(LookupStorm) {
+            wait = core::time::Duration::ZERO;
+        }
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
         topic.failures = failures;
+        if planted!(RouteDroppedOnError) {
+            topic.route = None;
+        }
         if wanted || known {
             topic.timer = self.timers.schedule(self.now + wait, TimerKey::Topic(key));
         }

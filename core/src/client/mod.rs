@@ -292,7 +292,7 @@ impl Client {
     ) -> Result<(), Rejected> {
         self.advance(now);
         let reject = |kind, message| Err(Rejected { kind, message });
-        if self.life != Life::Running {
+        if self.life != Life::Running && !(planted!(SendAfterClose) && self.life != Life::Closed) {
             return reject(SendErrorKind::Closed, message);
         }
         if op.index >= self.config.operations_max() || self.ops.contains_slot(op) {
@@ -305,8 +305,10 @@ impl Client {
         let Some(topic) = self.topic(message.message.topic()) else {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
         };
-        let retries = command.retries_max.unwrap_or(self.config.retries_max);
-        let attempts_max = retries.min(limits::RETRIES_MAX) + 1;
+        let own = command.retries_max.filter(|_| !planted!(RetriesOptionIgnored));
+        let retries = own.unwrap_or(self.config.retries_max);
+        let mut attempts_max = retries.min(limits::RETRIES_MAX) + 1;
+        attempts_max += u32::from(planted!(AttemptCapIgnored));
         self.ops.insert(op, || Op::new(message, command, group, topic, attempts_max));
         self.route_and_attempt(op);
         Ok(())
@@ -339,6 +341,10 @@ impl Client {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, and what for.
     pub fn poll_timeout(&mut self) -> Option<(Instant, TimeoutReason)> {
+        if planted!(PollTimeoutPast) {
+            let early = |at: Instant| Instant::from_nanos(at.as_nanos().saturating_sub(1_000_000));
+            return self.timers.next().map(|(at, reason)| (early(at), reason));
+        }
         self.timers.next()
     }
 

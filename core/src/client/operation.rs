@@ -137,6 +137,9 @@ impl Op {
 
     /// The strongest that can be proved over all attempts that have ended.
     pub(super) fn delivery(&self) -> Delivery {
+        if planted!(RefusedAfterUnknown) {
+            return self.failed.last().map_or(Delivery::NotSent, |attempt| attempt.delivery);
+        }
         self.failed.iter().map(|attempt| attempt.delivery).max().unwrap_or(Delivery::NotSent)
     }
 

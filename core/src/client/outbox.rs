@@ -175,7 +175,7 @@ impl Outbox {
             }
             let length = frame.length;
             self.frames.remove(index);
-            self.cut(offset, length);
+            self.cut(offset, length - usize::from(planted!(TakeBackLeavesByte)));
             return TakenBack::Removed;
         }
         TakenBack::Absent

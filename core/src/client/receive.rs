@@ -24,13 +24,20 @@ impl Client {
         if buf.is_empty() {
             return;
         }
-        session.last_received = now;
+        if !planted!(SilentThoughHeard) {
+            session.last_received = now;
+        }
         session.last_activity = now;
         let mut consumed = 0;
         let violation = loop {
             let rest = buf.get(consumed..).unwrap_or_default();
             match split_frame(rest) {
-                Ok(None) => break None,
+                Ok(None) => {
+                    if planted!(PrefixSplitLost) && rest.len() < 4 {
+                        consumed += rest.len();
+                    }
+                    break None;
+                }
                 // By reference: a command is too large to be moved for nothing.
                 Ok(Some(frame)) => match &Command::decode(frame.encoding, frame.header) {
                     Ok(command) => {
@@ -53,7 +60,10 @@ impl Client {
             buf.clear();
             return;
         };
-        let partial = !buf.is_empty();
+        if planted!(StraddlingByteLost) {
+            buf.truncate(buf.len().saturating_sub(1));
+        }
+        let partial = !buf.is_empty() && !planted!(PartialFrameAgeIgnored);
         if !partial {
             session.partial_since = None;
         } else if consumed > 0 || session.partial_since.is_none() {
@@ -78,7 +88,12 @@ impl Client {
             return;
         }
         let code = ResponseCode(command.code);
-        match session.requests.remove(command.opaque) {
+        let mut request = session.requests.remove(command.opaque);
+        if planted!(AnswerOfAnother) && request.is_none() {
+            let oldest = session.requests.iter().next();
+            request = oldest.and_then(|(opaque, _)| session.requests.remove(opaque));
+        }
+        match request {
             // Nobody can answer what has not left: believing it would call a message refused that
             // is sent afterwards.
             Some(Request::Send { op, number }) if self.is_unsent_attempt(conn, op, number) => {

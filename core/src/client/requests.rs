@@ -35,7 +35,8 @@ impl Requests {
     pub(super) fn skip(&mut self) -> i32 {
         let opaque = self.next;
         // Brokers read 32 bits, but some answer only non-negative numbers: count within 31.
-        self.next = opaque.wrapping_add(1) & i32::MAX;
+        self.next =
+            opaque.wrapping_add(1) & if planted!(RequestNumberReused) { 63 } else { i32::MAX };
         opaque
     }
 

@@ -152,6 +152,12 @@ impl Client {
                 default_until = kept;
             }
         }
+        if planted!(RouteShrinkIgnored)
+            && let Some(known) = &topic.route
+            && publish.brokers().iter().all(|queues| known.publish.contains(queues.broker))
+        {
+            publish = known.publish.clone();
+        }
         let known = topic.route.replace(Route { publish, default_until });
         topic.not_found_at = None;
         topic.missing_since = None;
@@ -176,7 +182,8 @@ impl Client {
         };
         topic.not_found_at = Some(now);
         let since = *topic.missing_since.get_or_insert(now);
-        let stale = now.saturating_since(since) >= limits::ROUTE_GRACE;
+        let stale =
+            now.saturating_since(since) >= limits::ROUTE_GRACE || planted!(RouteDroppedWhenMissing);
         // A restarted name server knows nothing yet: a known route outlives that.
         if topic.route.is_some() && !stale {
             return;
@@ -206,6 +213,9 @@ impl Client {
             return;
         };
         for op in topic.take_waiters() {
+            if planted!(WaiterNotWoken) {
+                continue;
+            }
             let routing = |op: &super::Op| op.state == super::operation::OpState::Routing;
             if self.ops.get(op).is_some_and(routing) {
                 self.next_attempt(op);

@@ -59,11 +59,27 @@ pub(super) fn verdict(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> 
         denied: false,
     };
     let denied = Verdict { denied: true, ..row(Refused, Next::Final, false, Fault::None) };
-    if let Some(status) = SendStatus::from_code(code) {
+    let fails = planted!(WeakAcknowledgementFails) && code != ResponseCode::SUCCESS;
+    if let Some(status) = SendStatus::from_code(code).filter(|_| !fails) {
         let attempt = AttemptVerdict::Stored(status);
         return Verdict { attempt, ..row(Unknown, Next::Final, false, Fault::Success) };
     }
     match code {
+        ResponseCode::SERVICE_NOT_AVAILABLE if planted!(Row14Final) => {
+            row(Refused, Next::Final, true, Fault::Unavailable)
+        }
+        ResponseCode::MESSAGE_ILLEGAL if planted!(Row13Retried) => {
+            row(Refused, Next::AnotherBroker, false, Fault::None)
+        }
+        ResponseCode::SYSTEM_ERROR if planted!(Row1Refused) => {
+            row(Refused, Next::AnotherBroker, false, Fault::Busy)
+        }
+        ResponseCode::SYSTEM_BUSY if planted!(Row2Final) => {
+            row(Refused, Next::Final, false, Fault::Busy)
+        }
+        ResponseCode::TOPIC_NOT_EXIST if planted!(Row17Final) => {
+            row(Refused, Next::Final, true, Fault::None)
+        }
         // Java: PlainAccessValidator fails with code 1 and the exception's class name. [4.9, 5.1]
         ResponseCode::SYSTEM_ERROR if remark.starts_with("org.apache.rocketmq.acl") => denied,
         // Java: SendMessageProcessor#handlePutMessageResult: also an unknown or missing store

@@ -171,6 +171,9 @@ fn read_fields<'a>(
             owned.as_bytes()
         };
         match name {
+            b"code" if planted!(JsonInOneOrder) && command.flag != 0 => {
+                return Err(DecodeErrorKind::InvalidJson);
+            }
             b"code" => command.code = scanner.integer()?,
             b"flag" => command.flag = scanner.integer()?,
             b"opaque" => command.opaque = scanner.integer()?,

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod fuzz;
+pub mod hunt;
 
 /// The README's example, compiled by the doc tests.
 #[cfg(doctest)]
