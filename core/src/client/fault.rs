@@ -31,8 +31,8 @@ impl FaultItem {
         latency: Duration,
         fault: Fault,
     ) -> Option<Instant> {
-        if planted!(IsolationNeverSet) || (planted!(IsolationNeverEnds) && fault == Fault::Success)
-        {
+        let keeps = planted!(IsolationNeverEnds) && fault == Fault::Success;
+        if planted!(IsolationNeverSet) || keeps {
             return None;
         }
         if fault == Fault::Success && latency < AVOIDED_FROM && self.isolated_until <= now {

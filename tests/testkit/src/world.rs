@@ -305,6 +305,8 @@ impl World {
             }
             CancelOutcome::Detached => false,
             CancelOutcome::NotFound => {
+                // A lazy loop may not have fetched the end yet.
+                self.settle();
                 if self.sends[id.0].outcome.is_none() {
                     self.complain(format!("{op} #{} is open, but cancel does not know it", id.0));
                 }
