@@ -69,6 +69,7 @@ impl TopicConfig {
 pub struct ClusterConfig {
     pub(crate) name_servers: usize,
     pub(crate) brokers: usize,
+    pub(crate) slaves: usize,
     pub(crate) topics: BTreeMap<String, TopicConfig>,
     pub(crate) auto_create_topics: bool,
     pub(crate) version: ServerVersion,
@@ -86,6 +87,7 @@ impl ClusterConfig {
         Self {
             name_servers: 1,
             brokers: 1,
+            slaves: 0,
             topics: BTreeMap::new(),
             auto_create_topics: true,
             version: ServerVersion::V5_5,
@@ -109,6 +111,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn brokers(mut self, count: usize) -> Self {
         self.brokers = count;
+        self
+    }
+
+    /// How many slaves each broker has. They are addresses in routes, where nobody listens: a
+    /// producer must not dial them.
+    #[must_use]
+    pub fn slaves(mut self, count: usize) -> Self {
+        self.slaves = count;
         self
     }
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::broker;
 use super::{
     Action, ActionKind, Cluster, ClusterConfig, ConnectionId, Fault, FrameRecord, HALF_TOPIC,
-    HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, Stored, TopicConfig,
-    UnregisterRecord, announced_route,
+    HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, RuleId, Stored,
+    TopicConfig, UnregisterRecord, announced_route,
 };
 use crate::wire::{Command, TopicRoute};
 
@@ -26,8 +26,13 @@ impl Cluster {
     }
 
     /// From now on requests to this server that match the rule suffer the fault.
-    pub fn script(&mut self, node: Node, rule: Rule, fault: Fault) {
-        self.scripts.entry(node).or_default().add(rule, fault);
+    pub fn script(&mut self, node: Node, rule: Rule, fault: Fault) -> RuleId {
+        self.scripts.entry(node).or_default().add(rule, fault)
+    }
+
+    /// Takes a rule back, unless it is used up.
+    pub fn unscript(&mut self, node: Node, rule: RuleId) {
+        self.scripts.entry(node).or_default().remove(rule);
     }
 
     /// Forgets the rules of a server.
@@ -205,6 +210,20 @@ impl Cluster {
         if let Some(broker) = self.brokers.get_mut(broker) {
             broker.announced = Some(addresses);
         }
+    }
+
+    /// Makes a broker announce its true addresses again.
+    pub fn announce_itself(&mut self, broker: usize) {
+        if let Some(broker) = self.brokers.get_mut(broker) {
+            broker.announced = None;
+        }
+    }
+
+    /// The slaves of a broker, by broker id: where they would listen. Producers have no business
+    /// with them, so nobody does.
+    pub fn slaves(&self, broker: usize) -> BTreeMap<i64, String> {
+        let address = |id: usize| (id as i64, format!("10.2.{broker}.{id}:10911"));
+        (1..=self.config.slaves).map(address).collect()
     }
 
     /// Makes one name server tell something else about a topic; `None` ends that.

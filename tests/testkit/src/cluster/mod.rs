@@ -39,7 +39,7 @@ pub use config::{
     AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ReplyEncoding, ServerVersion, TopicConfig,
 };
 pub use name_server::RouteOverride;
-pub use script::{Fault, Rule};
+pub use script::{Fault, Rule, RuleId};
 pub use store::Stored;
 
 use broker::{Broker, Context, Reply};
@@ -539,7 +539,8 @@ impl Cluster {
                 cluster: self.config.cluster_name.clone(),
                 broker_name: broker.name.clone(),
                 addresses: broker.announced.clone().unwrap_or_else(|| {
-                    BTreeMap::from([(0, self.address(Node::Broker(index)).to_string())])
+                    let master = self.address(Node::Broker(index)).to_string();
+                    self.slaves(index).into_iter().chain([(0, master)]).collect()
                 }),
             })
             .collect()

@@ -314,15 +314,27 @@ impl Fault {
     }
 }
 
+/// Names a rule of a script, to take it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleId(u64);
+
 /// The rules of one node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Script {
-    rules: Vec<(Rule, Fault)>,
+    rules: Vec<(RuleId, Rule, Fault)>,
+    added: u64,
 }
 
 impl Script {
-    pub(super) fn add(&mut self, rule: Rule, fault: Fault) {
-        self.rules.push((rule, fault));
+    pub(super) fn add(&mut self, rule: Rule, fault: Fault) -> RuleId {
+        let id = RuleId(self.added);
+        self.added += 1;
+        self.rules.push((id, rule, fault));
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: RuleId) {
+        self.rules.retain(|(known, ..)| *known != id);
     }
 
     pub(super) fn clear(&mut self) {
@@ -338,15 +350,15 @@ impl Script {
         let found = self
             .rules
             .iter_mut()
-            .filter(|(rule, _)| !rule.is_spent() && rule.matches(command))
-            .find_map(|(rule, fault)| rule.take().then(|| fault.clone()));
-        self.rules.retain(|(rule, _)| !rule.is_spent());
+            .filter(|(_, rule, _)| !rule.is_spent() && rule.matches(command))
+            .find_map(|(_, rule, fault)| rule.take().then(|| fault.clone()));
+        self.rules.retain(|(_, rule, _)| !rule.is_spent());
         found
     }
 
     /// The fault for a request of which too little has arrived to tell what it is.
     pub(super) fn decide_blind(&mut self, arrived: usize) -> Option<Fault> {
-        let (rule, fault) = self.rules.first_mut()?;
+        let (_, rule, fault) = self.rules.first_mut()?;
         let blind = rule.codes.is_none() && rule.topic.is_none() && rule.skip == 0;
         let due = matches!(fault.effect, Effect::CutRequest(bytes) if arrived >= bytes);
         if !(blind && due) {
@@ -354,7 +366,7 @@ impl Script {
         }
         rule.take();
         let fault = fault.clone();
-        self.rules.retain(|(rule, _)| !rule.is_spent());
+        self.rules.retain(|(_, rule, _)| !rule.is_spent());
         Some(fault)
     }
 }

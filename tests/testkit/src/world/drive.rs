@@ -104,6 +104,12 @@ impl World {
         let clock = self.clock(client);
         let reason = self.clients[client].machine.poll_timeout().map(|(_, reason)| reason);
         self.note(format!("c{client} < timeout {reason:?}"));
+        if let Some(reason) = reason {
+            match self.timeouts.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, count)) => *count += 1,
+                None => self.timeouts.push((reason, 1)),
+            }
+        }
         let peer = &mut self.clients[client];
         peer.wake = None;
         peer.machine.handle_timeout(clock);
@@ -210,6 +216,10 @@ impl World {
         self.note(format!("c{client} > connect {conn} {address} {node:?}"));
         if let Some(complaint) = check::at_dial(self, client, address) {
             self.complain(complaint);
+        }
+        let brokers = 0..self.cluster().config().brokers;
+        if brokers.flat_map(|broker| self.cluster().slaves(broker)).any(|(_, it)| it == address) {
+            self.complain(format!("I-17: {conn} goes to {address}, which is a slave"));
         }
         let link = self.network.dial(client, address);
         let wire = Wire { link, connected: false, inbox: BytesMut::new() };

@@ -5,28 +5,71 @@
 //! healed, and after a while every message must be acknowledged. Then the clients close, and
 //! nothing may be left. What must hold at all times is checked at all times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use rocketmq_core::wire::Encoding;
-use rocketmq_core::{Config, Event, Mode};
+mod kinds;
+mod marks;
+mod plan;
+mod strike;
 
-use super::{Habits, LinkProfile, Outcome, Random, Relaxed, Segmentation, SendId, SendSpec, World};
-use crate::cluster::{ClusterConfig, ReplyEncoding, ServerVersion, TopicConfig};
-use crate::network::{Writes, nanos};
+pub use kinds::{Group, Kind};
+pub use plan::{Plan, PlannedSend, Strike};
 
-mod faults;
+use super::{Outcome, Relaxed, SendId, SendSpec, World};
+use crate::network::{Segmentation, nanos};
+use plan::TOPICS;
 
-use faults::Menu;
-
-const TOPICS: [&str; 2] = ["Orders", "Invoices"];
+const SECOND: u64 = 1_000_000_000;
 
 /// After this time without faults every message must be acknowledged: one round of heartbeats to
 /// find what is dead, with the time-out of one and of the probe after it.
 const RECOVERY: Duration = Duration::from_secs(35);
 
+/// How to run a seed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Writes the story to standard error while it happens.
+    pub echo: bool,
+    /// Keeps the whole story, not only its end.
+    pub keep_story: bool,
+    /// What is left of the plan.
+    pub cuts: Cuts,
+    /// Whether faults strike at all.
+    pub faults: bool,
+    /// Cuts what is received in another way than the plan says.
+    pub segmentation: Option<Segmentation>,
+    /// Whether the wall clock jumps, if the plan says so.
+    pub wall_jumps: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            echo: false,
+            keep_story: false,
+            cuts: Cuts::default(),
+            faults: true,
+            segmentation: None,
+            wall_jumps: true,
+        }
+    }
+}
+
+/// What is left of a plan; by default everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts {
+    /// Numbers of the strikes that are kept.
+    pub strikes: Option<BTreeSet<usize>>,
+    /// Numbers of the sends that are kept.
+    pub sends: Option<BTreeSet<usize>>,
+    /// How long the phase of faults lasts at most.
+    pub span: Option<Duration>,
+}
+
 /// What a run was and did.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -34,161 +77,157 @@ pub struct Report {
     pub hash: u128,
     /// What happened, and how often.
     pub marks: BTreeMap<String, u64>,
+    /// Simulated time, in nanoseconds.
+    pub simulated_ns: u64,
+    /// The part of it in which the application was busy, with at least ten sends a second.
+    pub busy_ns: u64,
+    /// How many sends there were.
+    pub sends: u64,
+    /// Lines of the story: inputs, outputs and what the network did.
+    pub events: u64,
+    /// How many faults struck.
+    pub strikes: u64,
+}
+
+/// A run that broke a promise.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The run as far as it got.
+    pub report: Report,
+    /// What does not hold, or how the system under test panicked.
+    pub violations: Vec<String>,
+    /// The last lines of the story.
+    pub tail: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "the simulation failed, seed {}:", self.report.seed)?;
+        self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))?;
+        write!(f, "the last lines of the story:\n{}", self.tail)
+    }
 }
 
 /// Runs one seed.
 ///
-/// # Panics
-/// If something does not hold that must hold of every run; the message ends with the story.
-pub fn run(seed: u64, echo: bool) -> Report {
-    let mut random = Random::new(seed).fork(0x5a);
-    let plan = Plan::draw(&mut random);
-    let mut world = World::new(seed, plan.cluster.clone(), plan.config.clone());
-    if echo {
-        world.trace.echo();
-        world.note(format!("{plan:?}"));
-    }
-    for client in 1..plan.clients {
-        world.add_client(plan.config.clone(), &format!("group-{client}"));
-    }
-    world.set_habits(plan.habits.clone());
-    world.set_profile(plan.profile.clone());
-    world.relax(plan.menu.relaxed());
-    plan.load(&mut world, &mut random);
-    plan.menu.strike(&mut world, &mut random, nanos(plan.span));
-    world.run_for(plan.span);
-    faults::heal(&mut world, &TOPICS, plan.queues);
-    plan.recover(&mut world);
-    world.finish();
-    Report { seed, hash: world.trace.hash(), marks: marks(&world) }
+/// Violations come back as values; a panic of the system under test is one of them. It is still
+/// told to the panic hook: who runs many seeds may want to silence that.
+///
+/// # Errors
+/// What did not hold, with the end of the story.
+pub fn simulate(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
+    let (_, result) = simulate_world(seed, options);
+    result
 }
 
-/// Everything that is drawn before the run.
-#[derive(Debug)]
-struct Plan {
-    cluster: ClusterConfig,
-    config: Config,
-    clients: usize,
-    brokers: usize,
-    queues: i64,
-    habits: Habits,
-    profile: LinkProfile,
-    menu: Menu,
-    span: Duration,
-    sends: u64,
-    closes_early: bool,
+/// As [`simulate`], and gives the world as it was in the end.
+pub fn simulate_world(seed: u64, options: &Options) -> (World, Result<Report, Box<Failure>>) {
+    let plan = plan_of(seed, options);
+    let mut world = World::new(seed, plan.cluster.clone(), plan.config_of(0));
+    let run = AssertUnwindSafe(|| plan.run(&mut world, options));
+    let panic = catch_unwind(run).err();
+    let report = report(&world, seed);
+    let mut violations = world.complaints.clone();
+    if let Some(panic) = panic
+        && violations.is_empty()
+    {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+        violations.push(format!("I-29: panic: {text}"));
+    }
+    if violations.is_empty() {
+        return (world, Ok(report));
+    }
+    let tail = world.trace.tail(50);
+    (world, Err(Box::new(Failure { report, violations, tail })))
 }
 
-fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
-    choices[random.below(choices.len() as u64) as usize]
+/// The plan of a seed, as far as the options leave it.
+pub fn plan_of(seed: u64, options: &Options) -> Plan {
+    let mut plan = Plan::draw(seed);
+    plan.cut(&options.cuts);
+    if !options.faults {
+        plan.strikes.clear();
+    }
+    if !options.wall_jumps {
+        plan.strikes.retain(|it| !matches!(it.kind, Kind::WallJump | Kind::WallFar));
+    }
+    if let Some(segmentation) = options.segmentation {
+        plan.profile.segmentation = segmentation;
+    }
+    plan
+}
+
+fn report(world: &World, seed: u64) -> Report {
+    Report {
+        seed,
+        hash: world.trace.hash(),
+        marks: marks::of(world),
+        simulated_ns: world.now(),
+        busy_ns: world.busy_ns(),
+        sends: world.records().len() as u64,
+        events: world.trace.total(),
+        strikes: world.faults().len() as u64,
+    }
 }
 
 impl Plan {
-    fn draw(random: &mut Random) -> Plan {
-        let millis = Duration::from_millis;
-        let brokers = random.between(1, 3) as usize;
-        let name_servers = random.between(1, 2) as usize;
-        let queues = random.between(1, 8) as i64;
-        let version = [ServerVersion::V4_9, ServerVersion::V5_1, ServerVersion::V5_5];
-        let replies = [
-            ReplyEncoding::Mirror,
-            ReplyEncoding::Always(crate::wire::Encoding::Json),
-            ReplyEncoding::Always(crate::wire::Encoding::Binary),
-        ];
-        let cluster = ClusterConfig::new()
-            .brokers(brokers)
-            .name_servers(name_servers)
-            .version(pick(random, &version))
-            .reply_encoding(pick(random, &replies));
-        let cluster = TOPICS.iter().fold(cluster, |c, topic| c.topic(*topic, queues));
-        let config = World::config(name_servers)
-            .encoding(pick(random, &[Encoding::Json, Encoding::Binary]))
-            .long_send_header(random.chance(300))
-            .retries_max(pick(random, &[0, 1, 2, 2, 2, 4]))
-            .send_timeout(pick(random, &[millis(500), millis(3000), millis(3000), millis(8000)]))
-            .latency_avoidance(random.chance(800))
-            .retry_weak_acknowledgement(random.chance(300))
-            .retry_only_if_not_stored(random.chance(200))
-            .unsent_bytes_max(pick(random, &[400, 4096, 65536]))
-            .build();
-        let config = config.expect("every draw is legal");
-        let profile = LinkProfile {
-            connect: millis(pick(random, &[0, 1, 30])),
-            delay: Duration::from_micros(pick(random, &[50, 500, 20_000])),
-            jitter: millis(pick(random, &[0, 2, 40])),
-            segmentation: pick(
-                random,
-                &[
-                    Segmentation::Whole,
-                    Segmentation::Bytes,
-                    Segmentation::Random(20),
-                    Segmentation::Random(500),
-                ],
-            ),
-            buffer_bytes: pick(random, &[300, 5_000, 256 * 1024]),
-            writes: if random.chance(500) { Writes::Partial } else { Writes::Whole },
-            ..LinkProfile::default()
-        };
-        let habits = Habits {
-            late_timers: millis(pick(random, &[0, 0, 3, 300])),
-            noise: pick(random, &[0, 30, 300]),
-            lazy: pick(random, &[0, 0, 100]),
-        };
-        Plan {
-            cluster,
-            config,
-            clients: random.between(1, 2) as usize,
-            brokers,
-            queues,
-            habits,
-            profile,
-            menu: Menu::draw(random, brokers, name_servers),
-            span: Duration::from_secs(random.between(10, 60)),
-            sends: random.between(100, 300),
-            closes_early: random.chance(150),
+    fn run(&self, world: &mut World, options: &Options) {
+        if options.keep_story {
+            world.keep_trace();
         }
+        if options.echo {
+            world.trace.echo();
+            world.note(format!("{self:?}"));
+        }
+        for client in 1..self.clients {
+            let group = format!("group-{}", client % self.groups);
+            world.add_client(self.config_of(client), &group);
+        }
+        world.set_habits(self.habits.clone());
+        world.set_profile(self.profile.clone());
+        world.relax(self.relaxed());
+        self.load(world);
+        strike::plan(world, self);
+        world.begin_phase("safety");
+        world.run_for(self.span);
+        world.begin_phase("heal");
+        strike::heal(world, self);
+        self.recover(world);
+        world.begin_phase("close");
+        world.finish();
     }
 
-    /// Sends, cancels and closes, spread over the time of the faults.
-    fn load(&self, world: &mut World, random: &mut Random) {
-        let span = nanos(self.span);
-        for number in 0..self.sends {
-            // Half of them in bursts.
-            let burst = random.below(4) * span / 4;
-            let at = if random.chance(500) { random.below(span) } else { burst };
-            let spec = self.message(random, number);
-            let cancel = random.chance(60).then(|| random.below(200_000_000));
-            world.after(Duration::from_nanos(at), move |world| {
-                let id = world.submit(spec);
-                if let Some(delay) = cancel {
-                    world.after(Duration::from_nanos(delay), move |world| {
-                        world.cancel(id);
-                    });
-                }
-            });
-        }
-        if self.closes_early && self.clients > 1 {
-            let at = Duration::from_nanos(random.below(span));
-            let grace = Duration::from_millis(random.below(4000));
-            world.after(at, move |world| world.shutdown(1, grace));
-        }
+    fn config_of(&self, _client: usize) -> rocketmq_core::Config {
+        self.config.clone()
     }
 
-    fn message(&self, random: &mut Random, number: u64) -> SendSpec {
-        let length = pick(random, &[1, 10, 100, 1_000, 5_000]) as usize;
-        let body = format!("{number} ").repeat(length / 4 + 1);
-        let topic = if random.chance(40) { "Fresh" } else { pick(random, &TOPICS) };
-        let spec = SendSpec::new(topic, body).by(random.below(self.clients as u64) as usize);
-        match random.below(20) {
-            0..=2 => spec.oneway(),
-            3..=5 => {
-                let broker = broker_name(random.below(self.brokers as u64));
-                spec.to(&broker, random.below(self.queues as u64) as u32)
-            }
-            6 => spec.retries(random.below(4) as u32),
-            7 => spec.timeout(Duration::from_millis(random.below(500))),
-            8 => spec.wait_stored(false),
-            _ => spec,
+    /// What the faults of this run excuse.
+    fn relaxed(&self) -> Relaxed {
+        let has = |wanted: &[Kind]| self.strikes.iter().any(|s| wanted.contains(&s.kind));
+        Relaxed {
+            loss: has(&[Kind::Loss]),
+            // A frame that is delivered again may be taken where it was refused before; an answer
+            // with an old number may meet the request of another connection.
+            lies: has(&[Kind::Replay, Kind::OldOpaque, Kind::OtherConnection, Kind::Corruption]),
+            addresses: has(&[
+                Kind::Moved,
+                Kind::MasterGone,
+                Kind::HostileRoute,
+                Kind::RouteFlips,
+                Kind::RoutesDisagree,
+                Kind::EmptyRoute,
+                Kind::StaleRoutes,
+                Kind::Forgets,
+                Kind::BrokerRemoved,
+                Kind::TopicRemoved,
+                Kind::QueuesShrunk,
+                Kind::QueuesGrown,
+                Kind::ReadOnly,
+                Kind::LooseJson,
+            ]),
+            replays: has(&[Kind::Replay]),
+            corruption: has(&[Kind::Corruption]),
         }
     }
 
@@ -197,14 +236,21 @@ impl Plan {
         let healed = world.now();
         let gate = healed + nanos(RECOVERY) + nanos(self.grace());
         let mut probes: Vec<SendId> = Vec::new();
-        while world.now() < gate + 5_000_000_000 {
+        while world.now() < gate + 4 * SECOND {
+            let open: Vec<_> =
+                (0..self.clients).filter(|c| *c == 0 || !world.closing(*c)).collect();
             for topic in TOPICS {
-                let spec = SendSpec::new(topic, "after the storm").timeout(Duration::from_secs(3));
-                probes.push(world.submit(spec));
+                let client = open[probes.len() / 2 % open.len()];
+                let spec = SendSpec::new(topic, "after the storm").by(client);
+                probes.push(world.submit(spec.timeout(Duration::from_secs(3))));
             }
             // Few before the gate: a client that is idle has to recover as well.
-            let pause = if world.now() < gate { 2_000 } else { 250 };
-            world.run_for(Duration::from_millis(pause));
+            if world.now() < gate {
+                world.run_for(Duration::from_secs(2));
+            } else {
+                world.begin_phase("liveness");
+                world.run_for(Duration::from_millis(100));
+            }
         }
         for complaint in super::check::heartbeats(world, 0, self.brokers) {
             world.complain(complaint);
@@ -233,7 +279,7 @@ impl Plan {
         // Give what is late the time to come, and requests the time to end.
         world.run_for(Duration::from_secs(8));
         for client in 0..self.clients {
-            if world.closed_ns(client).is_some() {
+            if world.closing(client) {
                 continue;
             }
             let done = world
@@ -251,71 +297,4 @@ impl Plan {
             }
         }
     }
-}
-
-/// What a run reached, so that a swarm that reaches too little can be told from one that is fine.
-fn marks(world: &World) -> BTreeMap<String, u64> {
-    let mut marks: BTreeMap<String, u64> = BTreeMap::new();
-    let mut mark = |name: String| *marks.entry(name).or_default() += 1;
-    for record in world.records() {
-        if record.cancelled_ns.is_some() {
-            mark("cancelled".into());
-        }
-        match &record.outcome {
-            Some(Outcome::Stored(receipt)) => {
-                mark(format!("stored {:?}", receipt.status));
-                mark(format!("stored after {} failed", receipt.failed_attempts.len()));
-                if receipt.position.is_none() {
-                    mark("stored without receipt".into());
-                }
-            }
-            Some(Outcome::Sent(_)) => mark("sent oneway".into()),
-            Some(Outcome::Failed(error)) => {
-                let kind = format!("{:?}", error.kind());
-                let kind = kind.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
-                mark(format!("failed {kind} {:?}", error.delivery()));
-                if record.spec.mode == Mode::Oneway {
-                    mark("failed oneway".into());
-                }
-            }
-            Some(Outcome::Rejected(_)) => mark("rejected".into()),
-            None => {}
-        }
-        let outcome = record.outcome.as_ref();
-        for attempt in outcome.map(Outcome::failed_attempts).unwrap_or_default() {
-            mark(format!("attempt {:?} {:?}", attempt.stage, attempt.delivery));
-        }
-    }
-    for peer in &world.clients {
-        for (_, event) in &peer.events {
-            match event {
-                Event::Disconnected { reason, .. } => {
-                    let reason = format!("{reason:?}");
-                    let reason = reason.split('(').next().unwrap_or_default();
-                    mark(format!("disconnected {reason}"));
-                }
-                Event::ConnectFailed { failure, .. } => mark(format!("dial {failure:?}")),
-                Event::LateAnswer { op, .. } => mark(format!("late answer {}", op.is_some())),
-                Event::RouteFailed { .. } => mark("route failed".into()),
-                Event::RequestRefused { .. } => mark("request refused".into()),
-                Event::HeartbeatFailed { .. } => mark("heartbeat failed".into()),
-                _ => {}
-            }
-        }
-    }
-    marks
-}
-
-/// What the faults of a menu excuse.
-pub(super) fn excuse(loss: bool, addresses: bool) -> Relaxed {
-    Relaxed { loss, lies: false, addresses }
-}
-
-/// A topic as it was in the beginning.
-pub(super) fn topic(queues: i64) -> TopicConfig {
-    TopicConfig::new(queues)
-}
-
-fn broker_name(index: u64) -> String {
-    format!("broker-{}", char::from(b'a' + index as u8))
 }
