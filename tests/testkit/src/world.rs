@@ -699,7 +699,7 @@ impl World {
 
     fn complain(&mut self, complaint: String) {
         let judged = |number: &&str| complaint.starts_with(*number);
-        if self.relaxed.corruption && !JUDGED_CORRUPTED.iter().any(|n| judged(&n)) {
+        if self.relaxed.corruption && !JUDGED_CORRUPTED.iter().any(judged) {
             return;
         }
         if self.relaxed.replays && complaint.starts_with("I-06") {

@@ -140,6 +140,13 @@ impl Pipe {
         self.busy_until
     }
 
+    /// What is under way arrives by `at`: the line has become faster.
+    pub(super) fn hasten(&mut self, at: u64) {
+        self.busy_until = self.busy_until.min(at);
+        self.last_arrival = self.last_arrival.min(at);
+        self.chunks.iter_mut().for_each(|(arrival, _)| *arrival = (*arrival).min(at));
+    }
+
     /// How many of `len` bytes may still be put in before the cut.
     pub(super) fn until_cut(&self, len: usize) -> (usize, Option<Cut>) {
         match self.cut {
@@ -169,6 +176,8 @@ pub(super) struct Link {
     pub(super) server_open: bool,
     /// The client has learnt that nothing more comes.
     pub(super) ended: Option<End>,
+    /// How the server's end has finished, be the client told yet or not.
+    pub(super) finished: Option<End>,
     /// Ends that wait for the end of a partition.
     pub(super) end_waits: (bool, Option<End>),
     /// Half-open: no byte and no end gets through any more, in either direction.
@@ -210,6 +219,7 @@ impl Link {
             client_open: true,
             server_open: false,
             ended: None,
+            finished: None,
             end_waits: (false, None),
             silent: false,
             clogged_to_server: false,

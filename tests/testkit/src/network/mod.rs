@@ -311,6 +311,7 @@ impl Network {
             Some(profile) => self.profiles.insert(node, profile),
             None => self.profiles.remove(&node),
         };
+        self.hasten(node);
     }
 
     /// How connections behave if nothing else is said.

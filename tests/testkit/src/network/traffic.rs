@@ -243,7 +243,40 @@ impl Network {
         if cut != Cut::Half {
             self.plan(at, Event::EndToServer(id));
         }
-        self.plan(self.now, Event::EndToClient(id, cut.end()));
+        self.finish(id, self.now, cut.end());
+    }
+
+    /// The server's end is finished; the client hears of it at `at`.
+    fn finish(&mut self, id: LinkId, at: u64, end: End) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.finished.get_or_insert(end);
+        }
+        self.plan(at, Event::EndToClient(id, end));
+    }
+
+    /// The lines of a server behave in another way; what is under way comes no later than it
+    /// would on the new ones.
+    pub(super) fn hasten(&mut self, node: Node) {
+        let mine = self.links.iter().filter(|(_, link)| link.node == Some(node));
+        let ids: Vec<_> = mine.map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            if link.profile.bandwidth.is_some() {
+                continue;
+            }
+            let at = link.arrival(self.now);
+            link.to_server.hasten(at);
+            link.to_client.hasten(at);
+            let (over, finished) = (!link.client_open, link.finished);
+            self.plan(at, Event::ToServer(id));
+            self.plan(at, Event::ToClient(id));
+            if over {
+                self.plan(at, Event::EndToServer(id));
+            }
+            if let Some(end) = finished {
+                self.plan(at, Event::EndToClient(id, end));
+            }
+        }
     }
 
     /// What waited for the end of a partition goes on, within `spread`.
@@ -310,7 +343,7 @@ impl Network {
                 }
                 self.plan(at, Event::ToClient(id));
                 if let Some(cut) = cut {
-                    self.plan(at, Event::EndToClient(id, cut.end()));
+                    self.finish(id, at, cut.end());
                     if cut != Cut::Half {
                         self.plan(at, Event::EndToServer(id));
                     }
@@ -325,7 +358,7 @@ impl Network {
                 link.to_server.held = 0;
                 self.cluster.handle_closed(now, action.connection);
                 let at = link.arrival(now).max(link.to_client.last_arrival);
-                self.plan(at, Event::EndToClient(id, end));
+                self.finish(id, at, end);
                 self.tidy(id);
             }
         }
