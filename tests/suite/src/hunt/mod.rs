@@ -3,10 +3,11 @@
 //! Each mistake is hunted in a process of its own, because it is chosen for a whole process and
 //! may hang it or eat its memory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rocketmq_testkit::world::swarm::{self, simulate};
 
 mod options;
 mod verdict;
@@ -25,14 +26,8 @@ const MEMORY_MAX: u64 = 2 << 30;
 /// # Errors
 /// What the first checker to complain said.
 pub fn run_seed(seed: u64) -> Result<(), String> {
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        rocketmq_testkit::world::swarm::run(seed, false);
-    }));
-    ended.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        text.unwrap_or_else(|| "panicked without a message".to_owned())
-    })
+    let ended = simulate(seed, &swarm::Options::default());
+    ended.map(drop).map_err(|failure| failure.violations.join("\n"))
 }
 
 /// Runs the seeds `1..=last` on `threads` threads and gives the first that fails: the lowest,
