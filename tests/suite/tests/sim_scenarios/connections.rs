@@ -3,7 +3,7 @@
 use rocketmq_core::{CloseReason, Delivery, Event};
 use rocketmq_testkit::cluster::Fault;
 use rocketmq_testkit::wire::Command;
-use rocketmq_testkit::world::{Habits, LinkProfile, SendSpec, World, Writes};
+use rocketmq_testkit::world::{Cut, Habits, LinkProfile, SendSpec, World, Writes};
 
 use crate::common::{
     A, B, NS, TOPIC, cluster, config, elapsed, events, ms, secs, warm, warm_up, warm_with, world,
@@ -248,4 +248,23 @@ fn half_a_megabyte_goes_through_a_small_socket_in_small_pieces() {
     let stored = world.cluster().stored(TOPIC);
     assert!(stored.iter().any(|message| message.body == big.as_bytes()));
     world.finish();
+}
+
+/// The simulated network keeps its word too: a stream that was cut does not go on behind the hole.
+#[test]
+fn nothing_that_a_server_writes_after_a_cut_arrives() {
+    for more in [1, 10, 26, 100] {
+        let mut world = warm(1);
+        world.cut_incoming(A, more, Cut::Fin);
+        for n in 0..3 {
+            world.send(TOPIC, &format!("m{n}"));
+        }
+        world.run_until_idle();
+        let broken = events(&world, |event| {
+            matches!(event, Event::Disconnected { reason: CloseReason::Protocol(_), .. })
+        });
+        assert_eq!(broken.len(), 0, "cut after {more} bytes");
+        assert_eq!(closings(&world, CloseReason::Eof).len(), 1, "cut after {more} bytes");
+        world.finish();
+    }
 }

@@ -102,6 +102,8 @@ pub(super) struct Pipe {
     pub(super) written: u64,
     /// The connection breaks once so many bytes were put in.
     pub(super) cut: Option<(u64, Cut)>,
+    /// It broke: what is written from now on is lost.
+    pub(super) over: bool,
 }
 
 impl Pipe {

@@ -329,7 +329,7 @@ impl Network {
         let Some(link) = self.links.get_mut(&id) else { return };
         match action.kind {
             ActionKind::Write(mut bytes) => {
-                if !link.server_open || state.process == Process::Dead {
+                if !link.server_open || link.to_client.over || state.process == Process::Dead {
                     return;
                 }
                 let (length, cut) = link.to_client.until_cut(bytes.len());
@@ -338,9 +338,7 @@ impl Network {
                 let carried = link.to_client.carry(now, length, link.profile.bandwidth);
                 let at = link.arrival(carried);
                 let at = link.to_client.put(at, bytes);
-                if cut.is_some() {
-                    link.to_client.cut = None;
-                }
+                link.to_client.over = cut.is_some();
                 self.plan(at, Event::ToClient(id));
                 if let Some(cut) = cut {
                     self.finish(id, at, cut.end());
