@@ -80,8 +80,7 @@ fn an_ordinary_build_plants_nothing() {
 #[test]
 fn this_program_holds_what_its_build_asked_for() {
     // Without this the linker would leave the machine out.
-    let run = rocketmq_testkit::world::swarm::simulate(1, &Default::default());
-    run.unwrap_or_else(|failure| panic!("{failure}"));
+    rocketmq_suite::hunt::run_seed(1).expect("it is clean");
     let program = fs::read(std::env::current_exe().expect("its path")).expect("it can be read");
     let holds = |word: &str| program.windows(word.len()).any(|bytes| bytes == word.as_bytes());
     assert!(holds("rocketmq_core"), "names of functions are missing: nothing can be told");

@@ -28,7 +28,7 @@ mod hunt {
     use std::time::Instant;
 
     use rocketmq_core::planted::{Bug, choose};
-    use rocketmq_suite::hunt::{Finding, Options, Task, first_failure, run_seed};
+    use rocketmq_suite::hunt::{Arguments, Finding, Task, first_failure, run_seed, show_seed};
 
     /// Found by each of the first seeds, or the checkers are asleep.
     const CANARY: Bug = Bug::Canary;
@@ -38,7 +38,7 @@ mod hunt {
     const CLEAN_SEEDS: u64 = 100;
 
     pub(super) fn main() -> ExitCode {
-        let options = match Options::read(std::env::args().skip(1)) {
+        let options = match Arguments::read(std::env::args().skip(1)) {
             Ok(options) => options,
             Err(error) => {
                 eprintln!("{error}");
@@ -55,7 +55,7 @@ mod hunt {
         }
     }
 
-    fn work(options: &Options) -> Result<bool, String> {
+    fn work(options: &Arguments) -> Result<bool, String> {
         match &options.task {
             Task::List => {
                 for bug in Bug::ALL {
@@ -65,7 +65,7 @@ mod hunt {
             }
             Task::Show(name, seed) => {
                 choose(Some(named(name)?));
-                rocketmq_testkit::world::swarm::run(*seed, true);
+                show_seed(*seed);
                 Ok(true)
             }
             Task::Alone(name) => {

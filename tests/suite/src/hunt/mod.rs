@@ -7,12 +7,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rocketmq_testkit::world::swarm::{self, simulate};
+use rocketmq_testkit::world::swarm::{Options, simulate};
 
 mod options;
 mod verdict;
 
-pub use options::{Options, Task};
+pub use options::{Arguments, Task};
 pub use verdict::{Finding, invariant_of};
 
 /// Longest time of one seed, which takes a fraction of a second: what takes longer hangs.
@@ -26,8 +26,19 @@ const MEMORY_MAX: u64 = 2 << 30;
 /// # Errors
 /// What the first checker to complain said.
 pub fn run_seed(seed: u64) -> Result<(), String> {
-    let ended = simulate(seed, &swarm::Options::default());
-    ended.map(drop).map_err(|failure| failure.violations.join("\n"))
+    let failure = match simulate(seed, &Options::default()) {
+        Ok(_) => return Ok(()),
+        Err(failure) => failure,
+    };
+    Err(failure.violations.first().cloned().unwrap_or_default())
+}
+
+/// Runs one seed and prints its story.
+pub fn show_seed(seed: u64) {
+    match simulate(seed, &Options { echo: true, ..Options::default() }) {
+        Ok(_) => println!("nothing is wrong with seed {seed}"),
+        Err(failure) => println!("{failure}"),
+    }
 }
 
 /// Runs the seeds `1..=last` on `threads` threads and gives the first that fails: the lowest,

@@ -15,14 +15,14 @@ pub enum Task {
 
 /// The command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct Arguments {
     /// What is to be done.
     pub task: Task,
     /// The last seed.
     pub seeds: u64,
 }
 
-impl Options {
+impl Arguments {
     /// How to call the program.
     pub const USAGE: &str = "planted [--bug NAME]... [--seeds N] | --list | --bug NAME --show SEED";
 
@@ -30,7 +30,7 @@ impl Options {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Options, String> {
+    pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Arguments, String> {
         let mut arguments = arguments.into_iter();
         let (mut bugs, mut seeds, mut list, mut alone, mut show) =
             (vec![], 1000, false, None, None);
@@ -52,7 +52,7 @@ impl Options {
             (_, _, Some(_), _) => return Err("--show takes one --bug".to_owned()),
             _ => Task::Hunt(bugs),
         };
-        Ok(Options { task, seeds })
+        Ok(Arguments { task, seeds })
     }
 }
 
@@ -64,16 +64,16 @@ fn number(text: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Options, String> {
-        Options::read(line.split_whitespace().map(str::to_owned))
+    fn read(line: &str) -> Result<Arguments, String> {
+        Arguments::read(line.split_whitespace().map(str::to_owned))
     }
 
     #[test]
     fn every_form_of_the_command_line() {
-        let task = |line| read(line).map(|options| options.task);
+        let task = |line| read(line).map(|it| it.task);
         assert_eq!(read("").map(|o| (o.task, o.seeds)), Ok((Task::Hunt(vec![]), 1000)));
         assert_eq!(task("--bug A --bug B"), Ok(Task::Hunt(vec!["A".into(), "B".into()])));
-        assert_eq!(read("--seeds 7").map(|options| options.seeds), Ok(7));
+        assert_eq!(read("--seeds 7").map(|it| it.seeds), Ok(7));
         assert_eq!(task("--list"), Ok(Task::List));
         assert_eq!(task("--alone A"), Ok(Task::Alone(Some("A".into()))));
         assert_eq!(task("--alone none"), Ok(Task::Alone(None)));
