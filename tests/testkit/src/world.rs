@@ -545,16 +545,6 @@ impl World {
         &self.phases
     }
 
-    /// Simulated time during which at least ten sends a second were called, in nanoseconds.
-    pub fn busy_ns(&self) -> u64 {
-        let mut per_second: BTreeMap<u64, u64> = BTreeMap::new();
-        for record in &self.sends {
-            *per_second.entry(record.started_ns / 1_000_000_000).or_default() += 1;
-        }
-        let busy = per_second.values().filter(|count| **count >= 10).count();
-        busy as u64 * 1_000_000_000
-    }
-
     /// What the wall clock shows, in Unix milliseconds.
     pub fn wall_ms_now(&self) -> i64 {
         self.wall().as_millis()

@@ -196,7 +196,9 @@ pub(super) struct Link {
     pub(super) to_server: Pipe,
     pub(super) to_client: Pipe,
     /// What has arrived at the client and was not read.
-    pub(super) inbox: VecDeque<u8>,
+    pub(super) inbox: Vec<u8>,
+    /// So much of the inbox was read.
+    read: usize,
     taken: u64,
     /// What the client has sent, if it is recorded.
     pub(super) recorded: Vec<u8>,
@@ -231,7 +233,8 @@ impl Link {
             refused_once: false,
             to_server: Pipe::default(),
             to_client: Pipe::default(),
-            inbox: VecDeque::new(),
+            inbox: Vec::new(),
+            read: 0,
             taken: 0,
             recorded: Vec::new(),
         }
@@ -263,12 +266,31 @@ impl Link {
 
     /// The next piece of the inbox.
     pub(super) fn next_piece(&mut self) -> Option<Vec<u8>> {
-        if self.inbox.is_empty() {
+        let rest = self.inbox.len() - self.read;
+        if rest == 0 {
             return None;
         }
-        let length = self.piece(self.inbox.len(), self.taken);
+        let length = self.piece(rest, self.taken);
         self.taken += length as u64;
-        Some(self.inbox.drain(..length).collect())
+        if length == self.inbox.len() {
+            return Some(std::mem::take(&mut self.inbox));
+        }
+        let piece = self.inbox[self.read..self.read + length].to_vec();
+        self.read += length;
+        if self.read == self.inbox.len() {
+            self.inbox.clear();
+            self.read = 0;
+        }
+        Some(piece)
+    }
+
+    /// Bytes have arrived at the client.
+    pub(super) fn arrive(&mut self, bytes: Vec<u8>) {
+        if self.inbox.is_empty() {
+            self.inbox = bytes;
+        } else {
+            self.inbox.extend_from_slice(&bytes);
+        }
     }
 
     /// Length of the next of the pieces into which `rest` bytes are cut. How bytes are cut must

@@ -218,7 +218,6 @@ impl Network {
             return;
         };
         link.client_open = false;
-        link.inbox.clear();
         let at = link.arrival(now).max(link.to_server.last_arrival);
         self.plan(at, Event::EndToServer(id));
         self.tidy(id);

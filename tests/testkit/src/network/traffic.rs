@@ -176,7 +176,7 @@ impl Network {
         let Some(link) = self.links.get_mut(&id) else { return };
         let bytes = link.to_client.take(now);
         if !bytes.is_empty() {
-            link.inbox.extend(bytes);
+            link.arrive(bytes);
             self.notices.push_back(Notice::Readable(id));
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod kinds;
 mod marks;
@@ -79,8 +79,12 @@ pub struct Report {
     pub marks: BTreeMap<String, u64>,
     /// Simulated time, in nanoseconds.
     pub simulated_ns: u64,
-    /// The part of it in which the application was busy, with at least ten sends a second.
+    /// The part of it in which faults struck and at least ten messages a second were sent.
     pub busy_ns: u64,
+    /// The real time which that part took.
+    pub busy_real: Duration,
+    /// Lines of the story in that part.
+    pub busy_events: u64,
     /// How many sends there were.
     pub sends: u64,
     /// Lines of the story: inputs, outputs and what the network did.
@@ -123,10 +127,11 @@ pub fn simulate(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
 /// As [`simulate`], and gives the world as it was in the end.
 pub fn simulate_world(seed: u64, options: &Options) -> (World, Result<Report, Box<Failure>>) {
     let plan = plan_of(seed, options);
-    let mut world = World::new(seed, plan.cluster.clone(), plan.config_of(0));
-    let run = AssertUnwindSafe(|| plan.run(&mut world, options));
+    let mut world = World::new(seed, plan.cluster.clone(), plan.config.clone());
+    let mut busy = Busy::default();
+    let run = AssertUnwindSafe(|| plan.run(&mut world, options, &mut busy));
     let panic = catch_unwind(run).err();
-    let report = report(&world, seed);
+    let report = report(&world, seed, &busy);
     let mut violations = world.complaints.clone();
     if let Some(panic) = panic
         && violations.is_empty()
@@ -158,13 +163,23 @@ pub fn plan_of(seed: u64, options: &Options) -> Plan {
     plan
 }
 
-fn report(world: &World, seed: u64) -> Report {
+/// How much the part of a run took in which there was much to do.
+#[derive(Default)]
+struct Busy {
+    simulated_ns: u64,
+    events: u64,
+    real: Duration,
+}
+
+fn report(world: &World, seed: u64, busy: &Busy) -> Report {
     Report {
         seed,
         hash: world.trace.hash(),
         marks: marks::of(world),
         simulated_ns: world.now(),
-        busy_ns: world.busy_ns(),
+        busy_ns: busy.simulated_ns,
+        busy_real: busy.real,
+        busy_events: busy.events,
         sends: world.records().len() as u64,
         events: world.trace.total(),
         strikes: world.faults().len() as u64,
@@ -172,7 +187,7 @@ fn report(world: &World, seed: u64) -> Report {
 }
 
 impl Plan {
-    fn run(&self, world: &mut World, options: &Options) {
+    fn run(&self, world: &mut World, options: &Options, busy: &mut Busy) {
         if options.keep_story {
             world.keep_trace();
         }
@@ -182,7 +197,7 @@ impl Plan {
         }
         for client in 1..self.clients {
             let group = format!("group-{}", client % self.groups);
-            world.add_client(self.config_of(client), &group);
+            world.add_client(self.config.clone(), &group);
         }
         world.set_habits(self.habits.clone());
         world.set_profile(self.profile.clone());
@@ -190,16 +205,19 @@ impl Plan {
         self.load(world);
         strike::plan(world, self);
         world.begin_phase("safety");
+        // Real time is measured for the report; nothing in the run depends on it.
+        let began = Instant::now();
         world.run_for(self.span);
+        *busy = Busy {
+            simulated_ns: nanos(self.span),
+            events: world.trace.total(),
+            real: began.elapsed(),
+        };
         world.begin_phase("heal");
         strike::heal(world, self);
         self.recover(world);
         world.begin_phase("close");
         world.finish();
-    }
-
-    fn config_of(&self, _client: usize) -> rocketmq_core::Config {
-        self.config.clone()
     }
 
     /// What the faults of this run excuse.

@@ -19,7 +19,7 @@ impl Blow {
                 world.jump_wall(pick(&mut self.random, &walls));
             }
             Kind::Burst => {
-                let count = pick(&mut self.random, &[50, 300, 1_000]);
+                let count = pick(&mut self.random, &[30, 100, 300]);
                 for number in 0..count {
                     let topic = pick(&mut self.random, &TOPICS);
                     let client = self.random.below(self.clients as u64) as usize;
