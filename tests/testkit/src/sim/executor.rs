@@ -356,7 +356,7 @@ impl Core {
     /// Counts a poll, and makes it part of what two runs have to agree on.
     fn count(&self, id: u64) {
         let mut state = self.state();
-        state.trace.absorb(id);
+        state.absorb(&[id]);
         state.standing += 1;
         if state.standing > STANDING_MAX {
             let text = format!(
@@ -523,6 +523,12 @@ impl State {
     pub(super) fn note(&mut self, text: &str) {
         let now = self.network.now();
         self.trace.push(format!("{}.{:09} {text}", now / 1_000_000_000, now % 1_000_000_000));
+    }
+
+    /// Makes something part of what two runs have to agree on, without a line in the story.
+    pub(super) fn absorb(&mut self, numbers: &[u64]) {
+        let now = self.network.now();
+        [now].iter().chain(numbers).for_each(|number| self.trace.absorb(*number));
     }
 
     /// Tells which requests the servers got since the last time.

@@ -36,7 +36,7 @@
 //! # When a test fails
 //!
 //! Whatever panics inside of [`Sim::run`], the seed and the last lines of the story come with it.
-//! Run the same test with that seed and it fails at the same place. [`Sim::check_seeds`] runs a test
+//! Run the same test with that seed and it fails at the same place. [`Sim::check_seeds`] runs one
 //! over many seeds and says how to repeat the one that failed.
 //!
 //! # What is not simulated

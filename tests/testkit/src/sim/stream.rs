@@ -184,8 +184,7 @@ impl Stream for SimStream {
         if count > 0 {
             buf.extend_from_slice(&socket.rest[..count]);
             socket.rest.drain(..count);
-            let line = format!("link {} gives {count} bytes", self.id.1.0);
-            state.note(&line);
+            state.absorb(&[self.id.1.0, count as u64]);
             return Poll::Ready(Ok(count));
         }
         match socket.ended {
@@ -225,8 +224,7 @@ impl Stream for SimStream {
             socket.write = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let line = format!("link {} takes {count} bytes", self.id.1.0);
-        state.note(&line);
+        state.absorb(&[!self.id.1.0, count as u64]);
         Poll::Ready(Ok(count))
     }
 

@@ -1,0 +1,1 @@
+//! A few stories of users, each told twice.
