@@ -10,7 +10,7 @@ use rocketmq_testkit::SimHandle;
 #[derive(Debug)]
 pub(crate) enum Told {
     /// Acknowledged.
-    Stored(SendReceipt),
+    Stored(Box<SendReceipt>),
     /// Handed to a socket.
     Sent,
     Failed(SendError),
@@ -18,6 +18,12 @@ pub(crate) enum Told {
     Dropped,
     /// The future was never polled.
     NeverPolled,
+}
+
+impl From<SendReceipt> for Told {
+    fn from(receipt: SendReceipt) -> Told {
+        Told::Stored(Box::new(receipt))
+    }
 }
 
 /// One message. Its body is like no other.

@@ -70,7 +70,7 @@ impl User {
         let begun = self.cx.now();
         let result = self.producer.send_with(message(body), options).await;
         in_time(&self.cx, "a send", begun, limit);
-        self.ledger.note(&self.cx, body, result.map_or_else(Told::Failed, Told::Stored));
+        self.ledger.note(&self.cx, body, result.map_or_else(Told::Failed, Told::from));
     }
 
     async fn send_to(&mut self, body: &str) {
@@ -82,7 +82,7 @@ impl User {
         if let Ok(receipt) = &result {
             assert!(receipt.position.is_none() || receipt.queue() == Some(queue), "{receipt:?}");
         }
-        self.ledger.note(&self.cx, body, result.map_or_else(Told::Failed, Told::Stored));
+        self.ledger.note(&self.cx, body, result.map_or_else(Told::Failed, Told::from));
     }
 
     async fn submit(&mut self, body: &str) {
@@ -109,7 +109,7 @@ impl User {
         let told = match result {
             Ok(receipt) => {
                 assert_eq!(receipt.unique_key, key);
-                Told::Stored(receipt)
+                Told::from(receipt)
             }
             Err(error) => {
                 assert_eq!(error.unique_key(), Some(key), "{error}");
@@ -184,7 +184,7 @@ impl User {
             }
         };
         let told = match result {
-            Some(Ok(receipt)) => Told::Stored(receipt),
+            Some(Ok(receipt)) => Told::from(receipt),
             Some(Err(error)) => Told::Failed(error),
             None => Told::Dropped,
         };

@@ -115,11 +115,11 @@ impl SimHandle {
     /// A producer of `group` with a client of its own, and with default settings.
     ///
     /// # Panics
-    /// If the name of the group is not legal.
+    /// If the name of the group is not legal, or this [process](SimHandle::process) was killed.
     pub fn producer(&self, group: &str) -> Producer {
         let config = self.config().build().expect("the addresses of the simulation are legal");
         let producer = self.start(config).producer(group);
-        producer.unwrap_or_else(|error| panic!("{error}; name the group otherwise"))
+        producer.unwrap_or_else(|error| panic!("no producer of group {group}: {error}"))
     }
 
     /// A runtime for one client more, for those who drive it themselves.

@@ -6,4 +6,5 @@ mod instant;
 mod loopback;
 mod name_server;
 mod script;
+mod sim;
 mod wire;
