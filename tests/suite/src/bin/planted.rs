@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Fails if one is not found, if anything is found where nothing is planted, or if the canary is
-//! not found at once.
+//! not found at once. A seed that fails with nothing planted finds nothing.
 
 use std::process::ExitCode;
 
@@ -28,24 +28,23 @@ mod hunt {
     use std::time::Instant;
 
     use rocketmq_core::planted::{Bug, choose};
-    use rocketmq_suite::hunt::{Arguments, Finding, Task, first_failure, run_seed, show_seed};
+    use rocketmq_suite::hunt::{
+        Arguments, Finding, Task, all_failures, first_failure, run_seed, show_seed,
+    };
 
     /// Found by each of the first seeds, or the checkers are asleep.
     const CANARY: Bug = Bug::Canary;
     const CANARY_SEEDS: u64 = 20;
 
-    /// Seeds that are run without a mistake, at least.
-    const CLEAN_SEEDS: u64 = 100;
-
     pub(super) fn main() -> ExitCode {
-        let options = match Arguments::read(std::env::args().skip(1)) {
-            Ok(options) => options,
+        let arguments = match Arguments::read(std::env::args().skip(1)) {
+            Ok(arguments) => arguments,
             Err(error) => {
                 eprintln!("{error}");
                 return ExitCode::from(2);
             }
         };
-        match work(&options) {
+        match work(&arguments) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
@@ -55,8 +54,8 @@ mod hunt {
         }
     }
 
-    fn work(options: &Arguments) -> Result<bool, String> {
-        match &options.task {
+    fn work(arguments: &Arguments) -> Result<bool, String> {
+        match &arguments.task {
             Task::List => {
                 for bug in Bug::ALL {
                     println!("{:<28} {}", bug.name(), bug.breaks().trim());
@@ -70,7 +69,9 @@ mod hunt {
             }
             Task::Alone(name) => {
                 let bug = name.as_deref().map(named).transpose()?;
-                alone(bug, options.seeds);
+                let mut seeds: Vec<u64> = (1..=arguments.seeds).collect();
+                seeds.retain(|seed| !arguments.without.contains(seed));
+                alone(bug, &seeds);
                 Ok(true)
             }
             Task::Hunt(names) => {
@@ -79,7 +80,7 @@ mod hunt {
                 if bugs.is_empty() {
                     bugs = Bug::ALL.to_vec();
                 }
-                hunt(&bugs, options.seeds).map_err(|error| format!("cannot hunt: {error}"))
+                hunt(&bugs, arguments.seeds).map_err(|error| format!("cannot hunt: {error}"))
             }
         }
     }
@@ -89,52 +90,47 @@ mod hunt {
         known.copied().ok_or(format!("there is no mistake called {name}; see --list"))
     }
 
-    /// Hunts in this process. For the canary the seeds are run one by one, and the last line says
-    /// how many found it.
-    fn alone(bug: Option<Bug>, seeds: u64) {
+    /// Hunts in this process. Where nothing is planted and for the canary, what counts is how many
+    /// seeds fail.
+    fn alone(bug: Option<Bug>, seeds: &[u64]) {
         choose(bug);
         std::panic::set_hook(Box::new(|_| {}));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        if bug == Some(CANARY) {
-            let found = (1..=CANARY_SEEDS).filter(|seed| run_seed(*seed).is_err()).count();
-            println!("canary {found}");
-            return;
-        }
-        match first_failure(seeds, threads, run_seed) {
-            Some(finding) => println!("{}", finding.line()),
-            None => println!("clean"),
+        if bug.is_none() || bug == Some(CANARY) {
+            let failures = all_failures(seeds, threads, run_seed);
+            failures.iter().for_each(|finding| println!("{}", finding.line()));
+            println!("done");
+        } else if let Some(finding) = first_failure(seeds, threads, run_seed) {
+            println!("{}", finding.line());
+        } else {
+            println!("done");
         }
     }
 
     /// Hunts each mistake in a process of its own.
     fn hunt(bugs: &[Bug], seeds: u64) -> io::Result<bool> {
         let started = Instant::now();
-        println!("{:<28} {:>5} {:<6} first complaint", "planted", "seeds", "by");
+        let clean = ask("none", seeds, &[])?;
+        for finding in &clean {
+            println!("NOTHING IS PLANTED, AND YET: {}", finding.line());
+        }
+        let dirty: Vec<u64> = clean.iter().map(|finding| finding.seed).collect();
+        println!("nothing planted: {} of {seeds} seeds fail", dirty.len());
+        let canary = ask(CANARY.name(), CANARY_SEEDS.min(seeds), &[])?.len() as u64;
+        println!("canary: found by {canary} of {} seeds", CANARY_SEEDS.min(seeds));
+        println!("{:<28} {:>5} {:<6} first complaint", "planted", "seed", "by");
         let (mut needed, mut missed) = (Vec::new(), 0);
         for bug in bugs.iter().filter(|bug| **bug != CANARY) {
-            match ask(bug.name(), seeds)? {
-                Ok(found) => {
-                    let (seed, by, said) = (found.seed, found.invariant, found.complaint);
-                    println!("{:<28} {seed:>5} {by:<6} {said}", bug.name());
-                    needed.push(seed);
-                }
-                Err(said) => {
-                    println!("{:<28} {:>5} NOT FOUND: {said}", bug.name(), "-");
-                    missed += 1;
-                }
+            if let Some(found) = ask(bug.name(), seeds, &dirty)?.first() {
+                let (seed, by, said) = (found.seed, &found.invariant, &found.complaint);
+                println!("{:<28} {seed:>5} {by:<6} {said}", bug.name());
+                needed.push(seed);
+            } else {
+                println!("{:<28} {:>5} NOT FOUND", bug.name(), "-");
+                missed += 1;
             }
         }
         needed.sort_unstable();
-        let clean_seeds = needed.last().copied().unwrap_or(0).max(CLEAN_SEEDS.min(seeds));
-        let clean = ask("none", clean_seeds)?;
-        match &clean {
-            Err(said) if said == "clean" => println!("nothing planted: {clean_seeds} seeds clean"),
-            Err(said) => println!("NOTHING PLANTED, AND IT DIED: {said}"),
-            Ok(found) => println!("NOTHING PLANTED, AND FOUND: {}", found.line()),
-        }
-        let canary = ask(CANARY.name(), CANARY_SEEDS)?;
-        let sings = canary == Err(format!("canary {CANARY_SEEDS}"));
-        println!("canary: {}", if sings { "found by every seed" } else { "NOT FOUND" });
         println!(
             "{} of {} found, median {} seeds, {:.0} s",
             needed.len(),
@@ -142,23 +138,23 @@ mod hunt {
             needed.get(needed.len() / 2).copied().unwrap_or(0),
             started.elapsed().as_secs_f64(),
         );
-        Ok(missed == 0 && sings && clean == Err("clean".to_owned()))
+        Ok(missed == 0 && canary == CANARY_SEEDS.min(seeds) && clean.is_empty())
     }
 
-    /// Hunts in another process: what it found, or what it said instead.
-    fn ask(name: &str, seeds: u64) -> io::Result<Result<Finding, String>> {
+    /// Hunts in another process: what it found.
+    fn ask(name: &str, seeds: u64, without: &[u64]) -> io::Result<Vec<Finding>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--alone", name, "--seeds", &seeds.to_string()]);
+        for seed in without {
+            command.args(["--without", &seed.to_string()]);
+        }
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let last = said.lines().last().unwrap_or_default();
-        if let Some(found) = Finding::read(last) {
-            return Ok(Ok(found));
+        let mut found: Vec<Finding> = said.lines().filter_map(Finding::read).collect();
+        if !output.status.success() {
+            // A stack that overflows or a panic inside a panic: as good as any complaint.
+            found.push(Finding::new(0, &format!("I-29: the process died: {}", output.status)));
         }
-        if output.status.success() {
-            return Ok(Err(last.to_owned()));
-        }
-        // A stack that overflows or a panic inside a panic: as good as any complaint.
-        Ok(Ok(Finding::new(0, &format!("I-29: the process died: {}", output.status))))
+        Ok(found)
     }
 }

@@ -4,7 +4,7 @@
 //! may hang it or eat its memory.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rocketmq_testkit::world::swarm::{Options, simulate};
@@ -20,6 +20,11 @@ const SEED_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Most memory of the process, which needs a few dozen megabytes.
 const MEMORY_MAX: u64 = 2 << 30;
+
+/// The seed that a thread runs, and since when.
+type Begun = Option<(u64, Instant)>;
+
+const UNHARMED: &str = "no thread panics with it";
 
 /// Runs one seed of the swarm; what is wrong with it, if something is.
 ///
@@ -41,36 +46,50 @@ pub fn show_seed(seed: u64) {
     }
 }
 
-/// Runs the seeds `1..=last` on `threads` threads and gives the first that fails: the lowest,
-/// unless one hangs.
+/// Runs these seeds on `threads` threads and gives the first that fails: the lowest, unless one
+/// hangs.
 pub fn first_failure(
-    last: u64,
+    seeds: &[u64],
     threads: usize,
     run: impl Fn(u64) -> Result<(), String> + Sync,
 ) -> Option<Finding> {
-    let next = AtomicU64::new(1);
-    let found = Mutex::new(None::<Finding>);
-    let beyond = |seed: u64| {
-        let found = found.lock().expect("no thread panics with it");
-        seed > last || found.as_ref().is_some_and(|found| found.seed < seed)
-    };
-    let begun: Vec<Mutex<Option<(u64, Instant)>>> =
-        (0..threads).map(|_| Mutex::default()).collect();
-    let work = |slot: &Mutex<Option<(u64, Instant)>>| {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if beyond(seed) {
+    let failures = run_until(seeds, threads, run, |found, seed| found < seed);
+    failures.into_iter().min_by_key(|found| found.seed)
+}
+
+/// Runs all of these seeds and gives those that fail.
+pub fn all_failures(
+    seeds: &[u64],
+    threads: usize,
+    run: impl Fn(u64) -> Result<(), String> + Sync,
+) -> Vec<Finding> {
+    let mut failures = run_until(seeds, threads, run, |_, _| false);
+    failures.sort_by_key(|found| found.seed);
+    failures
+}
+
+/// Runs seeds, except those of which `spared` says that a failure of another makes them needless.
+fn run_until(
+    seeds: &[u64],
+    threads: usize,
+    run: impl Fn(u64) -> Result<(), String> + Sync,
+    spared: impl Fn(u64, u64) -> bool + Sync,
+) -> Vec<Finding> {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::<Finding>::new());
+    let begun: Vec<Mutex<Begun>> = (0..threads).map(|_| Mutex::default()).collect();
+    let work = |slot: &Mutex<Begun>| {
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let needless = |found: &Finding| spared(found.seed, *seed);
+            if failures.lock().expect(UNHARMED).iter().any(needless) {
                 break;
             }
-            *slot.lock().expect("no thread panics with it") = Some((seed, Instant::now()));
-            let ended = run(seed);
-            if let Err(text) = ended
-                && !beyond(seed)
-            {
-                *found.lock().expect("no thread panics with it") = Some(Finding::new(seed, &text));
+            *slot.lock().expect(UNHARMED) = Some((*seed, Instant::now()));
+            if let Err(text) = run(*seed) {
+                failures.lock().expect(UNHARMED).push(Finding::new(*seed, &text));
             }
         }
-        *slot.lock().expect("no thread panics with it") = None;
+        *slot.lock().expect(UNHARMED) = None;
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = begun.iter().map(|slot| scope.spawn(|| work(slot))).collect();
@@ -79,14 +98,14 @@ pub fn first_failure(
             watch(&begun);
         }
     });
-    found.into_inner().expect("all threads are done")
+    failures.into_inner().expect(UNHARMED)
 }
 
 /// Ends the process if a seed hangs or takes all memory: no thread can be stopped from outside.
-fn watch(begun: &[Mutex<Option<(u64, Instant)>>]) {
+fn watch(begun: &[Mutex<Begun>]) {
     let too_large = memory() > MEMORY_MAX;
     for slot in begun {
-        let slot = *slot.lock().expect("no thread panics with it");
+        let slot = *slot.lock().expect(UNHARMED);
         let Some((seed, start)) = slot else { continue };
         let finding = if start.elapsed() > SEED_TIME_MAX {
             Finding::new(seed, "I-24: hangs in an endless loop")
@@ -111,6 +130,10 @@ fn memory() -> u64 {
 mod tests {
     use super::*;
 
+    fn seeds(last: u64) -> Vec<u64> {
+        (1..=last).collect()
+    }
+
     #[test]
     fn the_lowest_failing_seed_is_the_finding_on_any_number_of_threads() {
         let run = |seed: u64| {
@@ -119,21 +142,23 @@ mod tests {
             if seed >= 7 { Err(format!("I-05: seed {seed}")) } else { Ok(()) }
         };
         for threads in [1, 4] {
-            let found = first_failure(100, threads, run).expect("seed 7 fails");
+            let found = first_failure(&seeds(100), threads, run).expect("seed 7 fails");
             assert_eq!((found.seed, found.invariant.as_str()), (7, "I-05"));
         }
-        assert_eq!(first_failure(6, 4, run), None);
+        assert_eq!(first_failure(&seeds(6), 4, run), None);
+        assert_eq!(first_failure(&[1, 8, 9], 4, run).map(|found| found.seed), Some(8));
     }
 
     #[test]
-    fn every_seed_runs_once_when_none_fails() {
+    fn every_seed_runs_once_when_all_failures_are_wanted() {
         let ran = Mutex::new(Vec::new());
         let run = |seed| {
-            ran.lock().expect("no thread panics with it").push(seed);
-            Ok(())
+            ran.lock().expect(UNHARMED).push(seed);
+            if seed % 20 == 0 { Err(String::new()) } else { Ok(()) }
         };
-        assert_eq!(first_failure(50, 3, run), None);
-        let mut ran = ran.into_inner().expect("all threads are done");
+        let failures = all_failures(&seeds(50), 3, run);
+        assert_eq!(failures.iter().map(|found| found.seed).collect::<Vec<_>>(), [20, 40]);
+        let mut ran = ran.into_inner().expect(UNHARMED);
         ran.sort_unstable();
         assert_eq!(ran, (1..=50).collect::<Vec<u64>>());
     }

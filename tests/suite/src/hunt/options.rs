@@ -20,6 +20,8 @@ pub struct Arguments {
     pub task: Task,
     /// The last seed.
     pub seeds: u64,
+    /// Seeds that are left out.
+    pub without: Vec<u64>,
 }
 
 impl Arguments {
@@ -32,14 +34,15 @@ impl Arguments {
     /// What is wrong with them.
     pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Arguments, String> {
         let mut arguments = arguments.into_iter();
-        let (mut bugs, mut seeds, mut list, mut alone, mut show) =
-            (vec![], 1000, false, None, None);
+        let (mut bugs, mut seeds, mut without) = (vec![], 1000, vec![]);
+        let (mut list, mut alone, mut show) = (false, None, None);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} takes a value"));
             match argument.as_str() {
                 "--bug" => bugs.push(value()?),
                 "--seeds" => seeds = number(&value()?)?,
                 "--show" => show = Some(number(&value()?)?),
+                "--without" => without.push(number(&value()?)?),
                 "--list" => list = true,
                 "--alone" => alone = Some(value()?),
                 other => return Err(format!("unknown argument {other}; {}", Self::USAGE)),
@@ -52,7 +55,7 @@ impl Arguments {
             (_, _, Some(_), _) => return Err("--show takes one --bug".to_owned()),
             _ => Task::Hunt(bugs),
         };
-        Ok(Arguments { task, seeds })
+        Ok(Arguments { task, seeds, without })
     }
 }
 
@@ -75,6 +78,7 @@ mod tests {
         assert_eq!(task("--bug A --bug B"), Ok(Task::Hunt(vec!["A".into(), "B".into()])));
         assert_eq!(read("--seeds 7").map(|it| it.seeds), Ok(7));
         assert_eq!(task("--list"), Ok(Task::List));
+        assert_eq!(read("--without 3 --without 4").map(|it| it.without), Ok(vec![3, 4]));
         assert_eq!(task("--alone A"), Ok(Task::Alone(Some("A".into()))));
         assert_eq!(task("--alone none"), Ok(Task::Alone(None)));
         assert_eq!(task("--bug A --show 3"), Ok(Task::Show("A".into(), 3)));
