@@ -491,6 +491,7 @@ impl<R: Runtime> Driver<R> {
                 Output::Event(event) => {
                     #[cfg(feature = "tracing")]
                     crate::telemetry::event(&event);
+                    self.runtime.observe(&event);
                     self.shared.hub.publish(event, &mut self.ledger.wakers);
                 }
                 _ => {}

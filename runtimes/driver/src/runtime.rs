@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
-use rocketmq_core::Address;
+use rocketmq_core::{Address, Event};
 pub use rocketmq_core::{Instant, WallTime};
 
 #[cfg(feature = "futures-io")]
@@ -63,6 +63,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn process_id(&self) -> u32 {
         std::process::id()
     }
+
+    /// Is told of every event of the client, for runtimes that keep a record. A stream of events
+    /// would be a handle, and keep the client alive.
+    fn observe(&self, _event: &Event) {}
 }
 
 /// A connected socket.

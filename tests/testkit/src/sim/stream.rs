@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use rocketmq_driver::Address;
 use rocketmq_driver::runtime::{Instant, Runtime, Stream, Timer, WallTime, name_not_resolved};
+use rocketmq_driver::{Address, Event};
 
 use super::executor::Core;
 use crate::network::{DialFailure, End, LinkId, Notice};
@@ -103,6 +103,10 @@ impl Runtime for SimRuntime {
 
     fn process_id(&self) -> u32 {
         4711 + self.process as u32
+    }
+
+    fn observe(&self, event: &Event) {
+        self.core.note(&format!("client {} reports {event:?}", self.client));
     }
 }
 

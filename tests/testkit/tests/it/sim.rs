@@ -305,6 +305,29 @@ fn claims_that_do_not_hold_come_with_seed_and_story() {
 }
 
 #[test]
+fn the_story_tells_what_servers_got_and_what_clients_report() {
+    let mut sim = sim(8);
+    sim.run(async |cx| {
+        let producer = connected(&cx).await;
+        cx.with(|cluster| cluster.script(A, Rule::sends(), Fault::reset()));
+        producer.send(Message::new("Orders", "x")).await.expect("retried");
+        cx.note("a word of the test");
+        cx.with(|cluster| cluster.kill(A));
+    });
+    let story = sim.story(100);
+    for part in [
+        "client 0 dials 10.0.0.1:10911, link 2 Broker(0)",
+        "Broker(0) gets 310 #1 on link 2 Orders 0A0900011267",
+        "link 2 ends: Reset",
+        "client 0 reports AttemptFailed",
+        "# a word of the test",
+        "Broker(0) is Dead, Open",
+    ] {
+        assert!(story.contains(part), "{part} is missing:\n{story}");
+    }
+}
+
+#[test]
 fn copies_are_counted() {
     let twice = panic_of(|| {
         sim(6).run(async |cx| {
