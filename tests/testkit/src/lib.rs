@@ -6,15 +6,65 @@
 //! real broker will not do when a test wants it: store a message and lose the answer, answer twice,
 //! stand still, cut a connection in the middle of a frame.
 //!
-//! * [`LoopbackCluster`]: name servers and brokers on loopback ports, for any client.
-//! * [`cluster::Cluster`]: the same servers as a state machine without sockets, threads or a clock,
-//!   for simulated networks. Its methods are the script and the witness of a test.
-//! * [`InstantServer`]: answers every send at once, for benchmarks of clients.
-//! * [`wire`]: frames and bodies, plainly encoded and decoded.
+//! # Which one to take
 //!
-//! # For users
+//! All three run the same servers, told what to do by the same methods of
+//! [`Cluster`](cluster::Cluster), and asked by the same methods what they have stored.
 //!
-//! Add it as a development dependency, start a cluster in a test, give your client
+//! | | runs | time | network | repeatable |
+//! |---|---|---|---|---|
+//! | [`Sim`] | your service with the real client | virtual | simulated | by a seed |
+//! | [`LoopbackCluster`] | any client on any runtime | real | loopback sockets | no |
+//! | [`World`](world::World) | the client's state machine | virtual | simulated | by a seed |
+//!
+//! Begin with [`Sim`]: it is the fastest, and finds what depends on who is first. Have a few tests
+//! with [`LoopbackCluster`] on the runtime that you use. [`World`](world::World) is for those who
+//! work on the client itself: it looks into the machine at every step.
+//!
+//! # A service in the simulation
+//!
+//! Add this crate as a development dependency. In a test, make a [`Sim`] with the servers that you
+//! want, start a client with [`SimHandle::producer`] or [`SimHandle::start`], give it to your code,
+//! break something, and ask in the end what is stored. Here a broker is busy and another one dies,
+//! under 20 seeds:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use rocketmq_driver::{Message, Producer, SendError}; // or from rocketmq_tokio and its like
+//! use rocketmq_testkit::Sim;
+//! use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
+//!
+//! /// The code under test.
+//! async fn place_orders(producer: &Producer, orders: u32) -> Result<(), SendError> {
+//!     for order in 0..orders {
+//!         producer.send(Message::new("Orders", format!("order {order}"))).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let cluster = ClusterConfig::new().brokers(3).topic("Orders", 4);
+//! Sim::check_seeds(0..20, cluster, async |cx| {
+//!     cx.rough_links();
+//!     let (busy, dies) = (Node::Broker(0), Node::Broker(1));
+//!     cx.with(|cluster| cluster.script(busy, Rule::sends().times(5), Fault::answer(2, "busy")));
+//!     cx.after(Duration::from_millis(200), move |cluster| cluster.kill(dies));
+//!
+//!     let producer = cx.producer("shop");
+//!     place_orders(&producer, 30).await.expect("there is always another broker");
+//!
+//!     assert!(cx.stored("Orders").len() >= 30);
+//!     producer.close(Duration::from_secs(1)).await;
+//!     cx.assert_nothing_left();
+//! });
+//! ```
+//!
+//! `examples/failover` is a whole service, with an outbox, that loses no order whatever dies. The
+//! module [`sim`] says what a service has to keep to, and what to do when a test fails.
+//!
+//! # Any client over sockets
+//!
+//! Start a [`LoopbackCluster`], give your client
 //! [`name_server_addresses`](LoopbackCluster::name_server_addresses), make the servers misbehave
 //! with [`with`](LoopbackCluster::with), and ask them afterwards what they stored. Every test can
 //! have a cluster of its own: they share nothing, and dropping one ends its threads and sockets.
@@ -60,9 +110,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is not imitated: consumers (pulling, offsets), delayed delivery, storage on disk,
-//! authentication, TLS. Requests about these are answered with code 3, as a server does that does
-//! not know them; a delayed message is stored at once.
+//! # The parts
+//!
+//! * [`cluster::Cluster`]: the servers as a state machine without sockets, threads or a clock. Its
+//!   methods are the script and the witness of a test.
+//! * [`network::Network`]: simulated connections to them.
+//! * [`wire`]: frames and bodies, plainly encoded and decoded.
+//! * [`InstantServer`]: answers every send at once, for benchmarks of clients.
+//!
+//! # What is not imitated
+//!
+//! Consumers (pulling, offsets), delayed delivery, storage on disk, authentication, TLS. Requests
+//! about these are answered with code 3, as a server does that does not know them; a delayed
+//! message is stored at once.
 #![forbid(unsafe_code)]
 
 pub mod cluster;
