@@ -42,8 +42,10 @@ use crate::network::{Direction, LinkId, Network, nanos};
 mod check;
 mod drive;
 mod send;
+pub mod story;
 pub mod swarm;
 mod tap;
+pub mod timeline;
 mod trace;
 
 pub use crate::network::{Cut, DialFault, LinkProfile, Random, Segmentation, Writes};
@@ -83,6 +85,8 @@ pub struct Relaxed {
 /// A fault, and how long it lasted.
 #[derive(Clone, Debug)]
 pub struct FaultSpan {
+    /// Its place in the plan before anything was cut off.
+    pub number: usize,
     /// Its kind.
     pub name: &'static str,
     /// Which server it was about, if it was about one.
@@ -653,11 +657,17 @@ impl World {
         }
     }
 
-    fn fault_begins(&mut self, name: &'static str, node: Option<Node>, length: Duration) {
+    fn fault_begins(
+        &mut self,
+        number: usize,
+        name: &'static str,
+        node: Option<Node>,
+        length: Duration,
+    ) {
         let begin_ns = self.now();
         let end_ns = begin_ns.saturating_add(nanos(length));
         self.note(format!("fault {name} at {node:?} for {length:?}"));
-        self.faults.push(FaultSpan { name, node, begin_ns, end_ns });
+        self.faults.push(FaultSpan { number, name, node, begin_ns, end_ns });
     }
 
     fn begin_phase(&mut self, name: &'static str) {

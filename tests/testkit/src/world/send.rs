@@ -172,3 +172,10 @@ pub struct SendRecord {
     /// When it was cancelled.
     pub cancelled_ns: Option<u64>,
 }
+
+impl SendRecord {
+    /// Whether no answer was asked for.
+    pub fn is_oneway(&self) -> bool {
+        self.spec.mode == Mode::Oneway
+    }
+}

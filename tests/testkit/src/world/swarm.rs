@@ -9,13 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+mod expected;
 mod kinds;
 mod marks;
 mod plan;
+mod regressions;
+mod shrink;
 mod strike;
 
+pub use expected::expected_marks;
 pub use kinds::{Group, Kind};
 pub use plan::{Plan, PlannedSend, Strike};
+pub use regressions::{Regression, numbers, parse_numbers, parse_span};
+pub use shrink::{Shrunk, Size, plan_size, shrink, subject};
 
 use super::{Outcome, Relaxed, SendId, SendSpec, World};
 use crate::network::{Segmentation, nanos};

@@ -16,6 +16,7 @@ mod names;
 
 /// One fault at work: what it strikes, for how long, and its own stream of chance.
 struct Blow {
+    number: usize,
     kind: Kind,
     random: Random,
     length: Duration,
@@ -46,6 +47,7 @@ impl Blow {
         let name_server = random.below(plan.name_servers as u64) as usize;
         let other = random.chance(200);
         Blow {
+            number: strike.number,
             kind: strike.kind,
             random,
             length: Duration::from_nanos(strike.length_ns),
@@ -66,7 +68,7 @@ impl Blow {
             Group::Link | Group::Segmentation | Group::Broker => Some(self.node),
             Group::Time | Group::Local => None,
         };
-        world.fault_begins(self.kind.name(), node, self.length);
+        world.fault_begins(self.number, self.kind.name(), node, self.length);
         match self.kind.group() {
             Group::Link | Group::Segmentation => self.link(world),
             Group::Broker => self.strike_broker(world),
