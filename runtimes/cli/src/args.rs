@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use rocketmq_tokio::{Address, Config, MessageQueue};
 
+use crate::sim::SimArguments;
+
 /// Most sends that may be open at once.
 const IN_FLIGHT_MAX: i64 = 65_536;
 
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Send messages: from the command line, of a given size, or one per line of standard input
     Send(Box<SendArguments>),
+    /// Run clients and a whole cluster in virtual time, with faults, all from one number
+    Sim(Box<SimArguments>),
 }
 
 #[derive(Debug, Args)]
@@ -214,7 +218,7 @@ mod tests {
         let base = ["rmq", "send", "-n", "localhost:9876", "--topic", "orders"];
         match Arguments::try_parse_from(base.iter().chain(extra))?.command {
             Command::Send(arguments) => Ok(*arguments),
-            Command::Demo(_) => panic!("a send was asked for"),
+            Command::Demo(_) | Command::Sim(_) => panic!("a send was asked for"),
         }
     }
 

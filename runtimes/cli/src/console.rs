@@ -31,6 +31,17 @@ impl Console {
         }
     }
 
+    /// Prints a line on standard output without disturbing the bar.
+    pub(crate) fn print(&self, line: &str) {
+        let write = || {
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
@@ -55,23 +66,25 @@ impl Progress {
 
     /// So many sends have ended, so many of them without an acknowledgement.
     pub(crate) fn update(&mut self, ended: u64, failed: u64) {
+        let told = self.console.bar.is_none() || failed > 0;
+        self.show(ended, "send", || {
+            if told { format!("{} failed", text::grouped(failed)) } else { String::new() }
+        });
+    }
+
+    /// So many of something are done; `message` says more about them.
+    pub(crate) fn show(&mut self, done: u64, noun: &str, message: impl FnOnce() -> String) {
         if let Some(bar) = &self.console.bar {
-            bar.set_position(ended);
-            if failed > 0 {
-                bar.set_message(format!("{} failed", text::grouped(failed)));
-            }
+            bar.set_position(done);
+            bar.set_message(message());
             return;
         }
         let now = Instant::now();
         if now.duration_since(self.shown) >= PROGRESS_PERIOD {
             self.shown = now;
-            let time = now.duration_since(self.started);
-            self.console.line(&format!(
-                "{:.0} s: {}, {} failed",
-                time.as_secs_f64(),
-                text::counted(ended, "send"),
-                text::grouped(failed)
-            ));
+            let time = now.duration_since(self.started).as_secs_f64();
+            let done = text::counted(done, noun);
+            self.console.line(&format!("{time:.0} s: {done}, {}", message()));
         }
     }
 }

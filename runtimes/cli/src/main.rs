@@ -1,5 +1,5 @@
 //! `rmq`: sends messages to Apache RocketMQ from the command line, and shows in a demo what the
-//! client does when a broker dies.
+//! client does when a broker dies, or in a simulation in which anything may break.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ mod interrupt;
 mod report;
 mod runtime;
 mod send;
+mod sim;
 mod text;
 
 use args::{Arguments, Command};
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Send(arguments) => send::run(*arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn line(ended: &Ended) -> String {
 }
 
 /// JSON lets the control characters from U+007F on stand as they are, terminals obey some of them.
-fn escaped(line: &str) -> String {
+pub(crate) fn escaped(line: &str) -> String {
     if !line.contains(char::is_control) {
         return line.to_owned();
     }

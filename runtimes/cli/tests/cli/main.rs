@@ -5,3 +5,4 @@ mod demo;
 mod interrupt;
 mod outcomes;
 mod send;
+mod sim;
