@@ -41,6 +41,7 @@ use crate::network::{Direction, LinkId, Network, nanos};
 
 mod check;
 mod drive;
+mod model;
 mod send;
 pub mod story;
 pub mod swarm;
@@ -49,10 +50,12 @@ pub mod timeline;
 mod trace;
 
 pub use crate::network::{Cut, DialFault, LinkProfile, Random, Segmentation, Writes};
+pub use check::{Invariant, Status, Violation};
 pub use send::{Outcome, SendId, SendRecord, SendSpec};
 pub use tap::{WireAnswer, WireFrame};
 pub use trace::Trace;
 
+use check::{Checks, Seen};
 use tap::Tap;
 
 /// How the loop around the machine behaves, within what it may do.
@@ -97,10 +100,6 @@ pub struct FaultSpan {
     pub end_ns: u64,
 }
 
-/// What a corrupted run is judged by: none of it depends on what peers say.
-const JUDGED_CORRUPTED: [&str; 8] =
-    ["I-02", "I-03", "I-04", "I-14", "I-16", "I-22", "I-24", "I-29"];
-
 /// Clients, servers and the network between them.
 pub struct World {
     seed: u64,
@@ -110,7 +109,6 @@ pub struct World {
     wall_at: u64,
     random: Random,
     habits: Habits,
-    relaxed: Relaxed,
     clients: Vec<Peer>,
     /// Whose a connection is: the client and its name for it.
     owners: BTreeMap<LinkId, (usize, ConnId)>,
@@ -119,8 +117,9 @@ pub struct World {
     sequence: u64,
     sends: Vec<SendRecord>,
     tap: Tap,
+    checks: Checks,
     trace: Trace,
-    complaints: Vec<String>,
+    violations: Vec<Violation>,
     finished: bool,
     standing: u32,
     faults: Vec<FaultSpan>,
@@ -137,7 +136,6 @@ struct Peer {
     keys: UniqueKeySource,
     group: GroupId,
     open: BTreeMap<rocketmq_core::OpId, usize>,
-    deadlines: BTreeSet<(Instant, usize)>,
     links: BTreeMap<ConnId, Wire>,
     gone: Vec<ConnId>,
     /// Connections that the machine has closed.
@@ -179,15 +177,15 @@ impl World {
             wall_at: 0,
             random: Random::new(seed),
             habits: Habits::default(),
-            relaxed: Relaxed::default(),
             clients: Vec::new(),
             owners: BTreeMap::new(),
             agenda: BTreeMap::new(),
             sequence: 0,
             sends: Vec::new(),
             tap: Tap::default(),
+            checks: Checks::default(),
             trace: Trace::new(),
-            complaints: Vec::new(),
+            violations: Vec::new(),
             finished: false,
             standing: 0,
             faults: Vec::new(),
@@ -211,6 +209,7 @@ impl World {
         if config.client_id.is_empty() {
             config.client_id = format!("10.9.0.{}@sim", index + 1).into();
         }
+        self.see(Seen::Client { config: &config });
         let mut machine = Client::new(config, self.seed ^ index as u64, Instant::ZERO);
         let group = machine.register(Instant::ZERO, group).expect("the group is legal and new");
         let host = IpAddr::V4(Ipv4Addr::new(10, 9, 0, index as u8 + 1));
@@ -220,7 +219,6 @@ impl World {
             keys: UniqueKeySource::new(host, 4711, index as u32, 0),
             group,
             open: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
             links: BTreeMap::new(),
             gone: Vec::new(),
             closed: BTreeSet::new(),
@@ -240,12 +238,13 @@ impl World {
 
     /// How the loop around the machine behaves.
     pub fn set_habits(&mut self, habits: Habits) {
+        self.checks.behave(&habits);
         self.habits = habits;
     }
 
     /// What the checkers are to overlook.
     pub fn relax(&mut self, relaxed: Relaxed) {
-        self.relaxed = relaxed;
+        self.checks.relax(relaxed);
     }
 
     /// How new connections behave.
@@ -317,7 +316,8 @@ impl World {
         self.note(text);
         let peer = &mut self.clients[client];
         peer.open.insert(op, index);
-        peer.deadlines.insert((deadline, index));
+        self.checks.called(now, &self.sends[index]);
+        let peer = &mut self.clients[client];
         if let Err(rejected) = peer.machine.send(clock, op, message, command) {
             self.end_send(client, op, Outcome::Rejected(rejected.kind));
         }
@@ -334,6 +334,7 @@ impl World {
             let now = self.now();
             self.sends[id.0].cancelled_ns.get_or_insert(now);
         }
+        self.see(Seen::Cancelled { send: id.0 });
         let outcome = self.clients[client].machine.cancel(clock, op);
         let ended = match outcome {
             CancelOutcome::Ended(error) => {
@@ -345,7 +346,7 @@ impl World {
                 // A lazy loop may not have fetched the end yet.
                 self.settle();
                 if self.sends[id.0].outcome.is_none() {
-                    self.complain(format!("{op} #{} is open, but cancel does not know it", id.0));
+                    self.violate(2, format!("send #{} is open, but cannot be cancelled", id.0));
                 }
                 false
             }
@@ -359,6 +360,8 @@ impl World {
         let clock = self.clock(client);
         self.note(format!("c{client} < shutdown {grace:?}"));
         self.clients[client].closing = true;
+        let until_ns = self.now().saturating_add(nanos(grace));
+        self.see(Seen::Shut { client, until_ns });
         self.clients[client].machine.shutdown(clock, clock + grace);
         self.after_input();
     }
@@ -389,6 +392,7 @@ impl World {
     /// Forgets a group of a client.
     pub fn unregister(&mut self, client: usize, group: GroupId) {
         let clock = self.clock(client);
+        self.see(Seen::Ungrouped);
         self.clients[client].machine.unregister(clock, group);
         self.after_input();
     }
@@ -457,6 +461,7 @@ impl World {
 
     /// Makes a client's monotonic clock wrong by so many nanoseconds from now on.
     pub fn set_clock_error(&mut self, client: usize, error_ns: i64) {
+        self.see(Seen::WrongClock { client });
         self.clients[client].clock_error = error_ns;
         self.clients[client].wake = None;
     }
@@ -559,6 +564,11 @@ impl World {
         self.clients.iter().map(|peer| peer.open.len()).sum()
     }
 
+    /// What did not hold so far.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
     /// The story so far.
     pub fn trace(&self) -> &Trace {
         &self.trace
@@ -602,7 +612,7 @@ impl World {
         let last = self.sends.iter().map(|send| send.deadline_ns).max().unwrap_or(0);
         let limit = last.saturating_sub(self.now()) + 10_000_000_000;
         if !self.run_until(Duration::from_nanos(limit), |world| world.open() == 0) {
-            self.complain("stall: sends are open and nothing ends them".to_owned());
+            self.violate(24, "sends are open and nothing ends them");
             self.report();
         }
     }
@@ -617,7 +627,7 @@ impl World {
         if let Some(outcome) = self.outcome(id) {
             return outcome.clone();
         }
-        self.complain(format!("stall: send #{} does not end", id.0));
+        self.violate(24, format!("send #{} does not end", id.0));
         self.report();
         unreachable!("the report panics")
     }
@@ -634,7 +644,7 @@ impl World {
         }
         let all_closed = |world: &World| world.clients.iter().all(|p| p.closed_ns.is_some());
         if !self.run_until(Duration::from_secs(30), all_closed) {
-            self.complain("I-22: a client does not close".to_owned());
+            self.violate(22, "a client does not close");
         }
         // Whatever servers still hold back may arrive: the truth is what is stored in the end.
         let nodes = self.cluster().nodes();
@@ -649,12 +659,8 @@ impl World {
     /// # Panics
     /// As [`World::finish`].
     pub fn verify(&mut self) {
-        for complaint in check::all(self) {
-            self.complain(complaint);
-        }
-        if !self.complaints.is_empty() {
-            self.report();
-        }
+        self.checks.finish(self.finished, self.network.cluster());
+        self.judge();
     }
 
     fn fault_begins(
@@ -689,30 +695,52 @@ impl World {
     }
 
     fn report(&self) {
-        let complaints = self.complaints.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
+        let violations: Vec<_> =
+            self.violations.iter().take(20).map(Violation::to_string).collect();
+        let violations = violations.join("\n  ");
         panic!(
-            "the simulation failed, seed {}:\n  {complaints}\nthe last lines of the story:\n{}",
+            "the simulation failed, seed {}:\n  {violations}\nthe last lines of the story:\n{}",
             self.seed,
             self.trace.tail(50)
         );
     }
 
-    fn complain(&mut self, complaint: String) {
-        let judged = |number: &&str| complaint.starts_with(*number);
-        if self.relaxed.corruption && !JUDGED_CORRUPTED.iter().any(judged) {
-            return;
+    /// Notes that invariant `number` does not hold.
+    fn violate(&mut self, number: u8, text: impl Into<String>) {
+        self.checks.violation(Violation::new(number, text));
+        self.gather();
+    }
+
+    /// What the observers found goes into the story.
+    fn gather(&mut self) {
+        for violation in self.checks.take() {
+            self.note(format!("! {violation}"));
+            self.violations.push(violation);
         }
-        if self.relaxed.replays && complaint.starts_with("I-06") {
-            return;
+    }
+
+    /// Ends a run in which something does not hold.
+    fn judge(&mut self) {
+        self.gather();
+        if !self.violations.is_empty() {
+            self.report();
         }
-        self.note(format!("! {complaint}"));
-        if self.complaints.len() < 100 {
-            self.complaints.push(complaint);
-        }
+    }
+
+    /// I-21, while all is well: the client greets these brokers in time.
+    fn greets(&mut self, client: usize, brokers: usize) {
+        let now = self.network.now();
+        self.checks.greets(now, client, self.network.cluster(), brokers);
+        self.gather();
+    }
+
+    fn see(&mut self, seen: Seen<'_>) {
+        self.checks.see(self.network.now(), seen);
     }
 
     fn note(&mut self, text: String) {
         let (seconds, rest) = (self.now() / 1_000_000_000, self.now() % 1_000_000_000);
+        self.checks.line(&text);
         self.trace.push(format!("{seconds}.{rest:09} {text}"));
     }
 
@@ -731,22 +759,19 @@ impl World {
 
     /// Notes the end of a send, once.
     fn end_send(&mut self, client: usize, op: rocketmq_core::OpId, outcome: Outcome) {
+        self.see(Seen::Ended { client, op, outcome: &outcome });
         let Some(index) = self.clients[client].open.remove(&op) else {
-            self.complain(format!("I-02: {op} of client {client} ended, but is not open"));
             return;
         };
+        let unfinished = self.tap.is_unfinished(client);
+        self.checks.ended(index, unfinished, self.network.cluster());
         let line = format!("c{client} > {op} #{index} {}", outcome.line());
         self.note(line);
         let peer = &mut self.clients[client];
-        peer.deadlines.remove(&(self.sends[index].deadline, index));
         peer.ids.free(op);
         let record = &mut self.sends[index];
         record.ended_ns = Some(self.network.now());
         record.outcome = Some(outcome);
-        let found = check::at_end(self, index);
-        for complaint in found {
-            self.complain(complaint);
-        }
     }
 }
 

@@ -328,6 +328,25 @@ impl Cluster {
         self.stored_all().filter(|it| it.unique_key.as_deref() == wanted).cloned().collect()
     }
 
+    /// Whether a broker holds a message, at this queue and offset if they are given.
+    pub fn holds(
+        &self,
+        broker_name: &str,
+        topic: &str,
+        unique_key: &str,
+        position: Option<(u32, u64)>,
+    ) -> bool {
+        let copies = self.brokers.iter().flat_map(|broker| broker.store.copies(unique_key));
+        copies.into_iter().any(|stored| {
+            stored.broker == broker_name
+                && stored.topic == topic
+                && position.is_none_or(|(queue_id, queue_offset)| {
+                    i64::from(stored.queue_id) == i64::from(queue_id)
+                        && stored.queue_offset == queue_offset
+                })
+        })
+    }
+
     /// Everything stored, broker by broker.
     pub fn stored_all(&self) -> impl Iterator<Item = &Stored> {
         self.brokers.iter().flat_map(|broker| broker.store.iter())

@@ -62,16 +62,20 @@ pub(super) struct Incoming {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     log: Vec<Stored>,
-    queues: BTreeMap<(String, i32), u64>,
+    /// By topic and queue, where its messages are in the log.
+    queues: BTreeMap<String, BTreeMap<i32, Vec<usize>>>,
+    /// Where copies of a message are in the log, by unique key.
+    keys: BTreeMap<String, Vec<usize>>,
     end: u64,
 }
 
 impl Store {
     /// Appends a message and returns it as stored.
     pub(super) fn append(&mut self, broker: &str, message: Incoming) -> &Stored {
-        let queue = self.queues.entry((message.topic.clone(), message.queue_id)).or_default();
-        let queue_offset = *queue;
-        *queue += 1;
+        let queues = self.queues.entry(message.topic.clone()).or_default();
+        let queue = queues.entry(message.queue_id).or_default();
+        let queue_offset = queue.len() as u64;
+        queue.push(self.log.len());
         let property = |name: &str| message.properties.get(name).cloned();
         let stored = Stored {
             broker: broker.to_owned(),
@@ -96,12 +100,20 @@ impl Store {
         let properties = format_properties(&stored.properties).len();
         let size = 91 + stored.topic.len() + stored.body.len() + properties;
         self.end += size as u64;
+        if let Some(key) = &stored.unique_key {
+            self.keys.entry(key.clone()).or_default().push(self.log.len());
+        }
         self.log.push(stored);
         &self.log[self.log.len() - 1]
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stored> {
         self.log.iter()
+    }
+
+    /// Copies of a message.
+    pub(super) fn copies(&self, key: &str) -> impl Iterator<Item = &Stored> {
+        self.keys.get(key).into_iter().flatten().filter_map(|index| self.log.get(*index))
     }
 
     pub(super) fn at_commit_log_offset(&self, offset: u64) -> Option<&Stored> {
@@ -114,7 +126,9 @@ impl Store {
         for _ in 0..messages {
             let Some(lost) = self.log.pop() else { return };
             self.end = lost.commit_log_offset;
-            self.queues.insert((lost.topic, lost.queue_id), lost.queue_offset);
+            let queue = self.queues.get_mut(&lost.topic).and_then(|it| it.get_mut(&lost.queue_id));
+            queue.map(Vec::pop);
+            lost.unique_key.and_then(|key| self.keys.get_mut(&key)).map(Vec::pop);
         }
     }
 }

@@ -72,6 +72,32 @@ impl TopicRoute {
     }
 }
 
+impl TopicRoute {
+    /// Reads the body of an answer, strict JSON or not; `None` if it is no route.
+    pub fn from_json(text: &str) -> Option<TopicRoute> {
+        let value: Value = serde_json::from_str(&quote_keys(text)).ok()?;
+        let number = |value: &Value| value.as_i64().unwrap_or(0);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let queues = value.get("queueDatas")?.as_array()?.iter().map(|data| QueueData {
+            broker_name: text(&data["brokerName"]),
+            read_queues: number(&data["readQueueNums"]),
+            write_queues: number(&data["writeQueueNums"]),
+            perm: number(&data["perm"]) as i32,
+        });
+        let brokers = value.get("brokerDatas")?.as_array()?.iter().map(|data| {
+            let addresses = data["brokerAddrs"].as_object().into_iter().flatten();
+            BrokerData {
+                cluster: text(&data["cluster"]),
+                broker_name: text(&data["brokerName"]),
+                addresses: addresses
+                    .filter_map(|(id, address)| Some((id.parse().ok()?, text(address))))
+                    .collect(),
+            }
+        });
+        Some(TopicRoute { queues: queues.collect(), brokers: brokers.collect() })
+    }
+}
+
 impl BrokerData {
     fn to_json(&self, strict: bool, acting_master: bool) -> String {
         let mark = if strict { "\"" } else { "" };

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use rocketmq_core::{CloseReason, ConnId, ConnectFailure, Instant, Output};
 
-use super::{Happening, Wire, World, check, outcome_of};
+use super::{Happening, Seen, Wire, World, outcome_of};
 use crate::network::{DialFailure, End, LinkId, Notice};
 
 impl World {
@@ -19,7 +19,7 @@ impl World {
         };
         self.standing = if next > self.now() { 0 } else { self.standing + 1 };
         if self.standing > 50_000 {
-            self.complain("the world stands still: endless work at one moment".to_owned());
+            self.violate(24, "the world stands still: endless work at one moment");
             self.report();
         }
         self.network.advance(next);
@@ -73,13 +73,13 @@ impl World {
             }
         }
         for client in 0..self.clients.len() {
-            for complaint in check::at_rest(self, client) {
-                self.complain(complaint);
-            }
+            let peer = &mut self.clients[client];
+            let (tables, links) = (peer.machine.table_sizes(), peer.links.len());
+            let next = peer.machine.poll_timeout().map(|(at, _)| at);
+            self.see(Seen::Rest { client, tables: &tables, next, links });
         }
-        if !self.complaints.is_empty() {
-            self.report();
-        }
+        self.checks.settled();
+        self.judge();
     }
 
     // ---- Timers -----------------------------------------------------------------------------
@@ -117,7 +117,7 @@ impl World {
         peer.zero_polls = if stuck { peer.zero_polls + 1 } else { 0 };
         // The machine holds a clock that was set back, so its deadlines can look overdue.
         if peer.zero_polls > 3 && peer.clock_error == 0 {
-            self.complain("I-16: a deadline stays in the past".to_owned());
+            self.violate(16, "a deadline stays in the past");
         }
     }
 
@@ -175,23 +175,24 @@ impl World {
 
     fn output(&mut self, client: usize, output: Output) {
         if self.clients[client].closed_ns.is_some() {
-            self.complain(format!("I-22: output after Closed: {output:?}"));
+            self.violate(22, format!("output after Closed: {output:?}"));
         }
         match output {
             Output::Connect { conn, address } => self.dial(client, conn, &address.to_string()),
             Output::Close { conn, reason } => {
                 self.note(format!("c{client} > close {conn} {reason}"));
                 let link = self.clients[client].links.get(&conn).map(|wire| wire.link);
-                if let Some(link) = link.filter(|_| reason == CloseReason::Shutdown)
-                    && let Some(complaint) = check::at_farewell(self, link)
-                {
-                    self.complain(complaint);
+                if let Some(link) = link.filter(|_| reason == CloseReason::Shutdown) {
+                    let excused = !self.network.is_clear(link);
+                    self.see(Seen::Leaves { link: link.0, excused });
                 }
                 self.client_closes(client, conn);
             }
             Output::Complete { op, result } => match outcome_of(result) {
                 Some(outcome) => self.end_send(client, op, outcome),
-                None => self.complain(format!("{op} ended in a way that the world does not know")),
+                None => {
+                    self.violate(2, format!("{op} ended in a way that the world does not know"))
+                }
             },
             Output::Ready { waiter, result } => {
                 self.note(format!("c{client} > ready {waiter} {}", result.is_ok()));
@@ -201,27 +202,27 @@ impl World {
             Output::Closed => {
                 self.note(format!("c{client} > closed"));
                 self.clients[client].closed_ns = Some(self.network.now());
+                self.see(Seen::Closed { client });
             }
             Output::Event(event) => {
                 self.note(format!("c{client} > {event:?}"));
+                self.see(Seen::Event { client, event: &event });
                 let now = self.now();
                 self.clients[client].events.push((now, event));
             }
-            other => self.complain(format!("the world does not know {other:?}")),
+            other => self.violate(2, format!("the world does not know {other:?}")),
         }
     }
 
     fn dial(&mut self, client: usize, conn: ConnId, address: &str) {
         let node = self.network.resolve(address);
         self.note(format!("c{client} > connect {conn} {address} {node:?}"));
-        if let Some(complaint) = check::at_dial(self, client, address) {
-            self.complain(complaint);
-        }
         let brokers = 0..self.cluster().config().brokers;
         if brokers.flat_map(|broker| self.cluster().slaves(broker)).any(|(_, it)| it == address) {
-            self.complain(format!("I-17: {conn} goes to {address}, which is a slave"));
+            self.violate(17, format!("{conn} goes to {address}, which is a slave"));
         }
         let link = self.network.dial(client, address);
+        self.see(Seen::Dialled { link: link.0, client, address, node });
         let wire = Wire { link, connected: false, inbox: BytesMut::new() };
         self.clients[client].links.insert(conn, wire);
         self.owners.insert(link, (client, conn));
@@ -239,10 +240,12 @@ impl World {
             for chunk in peer.machine.transmit_chunks(conn) {
                 bytes.extend_from_slice(chunk);
             }
+            self.checks.see(self.network.now(), Seen::Offered { client, bytes: bytes.len() });
             let taken = self.network.write(link, &bytes);
             if taken > 0 {
                 if let Some(node) = self.network.node(link) {
-                    self.tap.sent(link.0, client, node, self.network.now(), &bytes[..taken]);
+                    let now = self.network.now();
+                    self.tap.sent(link.0, (client, node), now, &bytes[..taken], &mut self.checks);
                 }
                 self.note(format!("c{client} > {conn} takes {taken}"));
             }
@@ -286,6 +289,7 @@ impl World {
         if let Some(wire) = self.clients[client].links.get_mut(&conn) {
             wire.connected = true;
         }
+        self.see(Seen::Connected { link: link.0 });
         let clock = self.clock(client);
         self.clients[client].machine.handle_connected(clock, conn, Ok(()));
     }
@@ -309,7 +313,7 @@ impl World {
         let mut total = 0;
         while let Some(piece) = self.network.read(link) {
             total += piece.len();
-            self.tap.received(link.0, now, &piece);
+            self.tap.received(link.0, now, &piece, &mut self.checks);
             let peer = &mut self.clients[client];
             let Some(wire) = peer.links.get_mut(&conn) else { break };
             wire.inbox.extend_from_slice(&piece);
@@ -335,7 +339,7 @@ impl World {
     /// The client closes its end.
     fn client_closes(&mut self, client: usize, conn: ConnId) {
         if !self.clients[client].closed.insert(conn) {
-            self.complain(format!("{conn} is closed twice"));
+            self.violate(22, format!("{conn} is closed twice"));
         }
         // The peer may have been faster, and the machine had not heard of it.
         if let Some(wire) = self.clients[client].links.get(&conn) {
@@ -348,7 +352,9 @@ impl World {
         let Some((client, conn)) = self.owners.remove(&link) else { return };
         let node = self.network.node(link);
         self.network.close(link);
-        self.tap.ended(link.0, client, node, self.network.now());
+        let now = self.network.now();
+        self.tap.ended(link.0, client, node, now, &mut self.checks);
+        self.see(Seen::Gone { link: link.0 });
         let peer = &mut self.clients[client];
         peer.links.remove(&conn);
         peer.gone.insert(0, conn);

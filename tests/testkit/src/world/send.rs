@@ -132,7 +132,7 @@ impl Outcome {
     }
 
     /// One line for the trace: everything that matters about the end.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match self {
             Outcome::Stored(r) => format!(
                 "stored {:?} {} {:?} after {} failed",

@@ -138,7 +138,7 @@ pub fn simulate_world(seed: u64, options: &Options) -> (World, Result<Report, Bo
     let run = AssertUnwindSafe(|| plan.run(&mut world, options, &mut busy));
     let panic = catch_unwind(run).err();
     let report = report(&world, seed, &busy);
-    let mut violations = world.complaints.clone();
+    let mut violations: Vec<_> = world.violations.iter().map(ToString::to_string).collect();
     if let Some(panic) = panic
         && violations.is_empty()
     {
@@ -276,9 +276,7 @@ impl Plan {
                 world.run_for(Duration::from_millis(100));
             }
         }
-        for complaint in super::check::heartbeats(world, 0, self.brokers) {
-            world.complain(complaint);
-        }
+        world.greets(0, self.brokers);
         world.run_until_idle();
         for id in probes {
             let record = world.record(id);
@@ -286,7 +284,7 @@ impl Plan {
             let stored = record.outcome.as_ref().is_some_and(Outcome::is_stored);
             if due && !stored {
                 let (number, outcome) = (id.0, record.outcome.clone());
-                world.complain(format!("I-23: send #{number} after the storm: {outcome:?}"));
+                world.violate(23, format!("send #{number} after the storm: {outcome:?}"));
                 world.verify();
             }
         }
@@ -316,7 +314,7 @@ impl Plan {
                 && tables.brokers <= self.brokers
                 && tables.topics <= TOPICS.len() + 2;
             if !(done && small) {
-                world.complain(format!("I-14: at rest, and still {tables:?}"));
+                world.violate(14, format!("at rest, and still {tables:?}"));
                 world.verify();
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::check::{Checks, Moment, Seen, Violation};
 use crate::cluster::Node;
 use crate::wire::{Command, parse_properties, request_code, split_frame};
 
@@ -16,6 +17,8 @@ pub struct WireFrame {
     pub node: Node,
     /// When its first byte was taken by the socket.
     pub first_ns: u64,
+    /// Its place among all that was seen.
+    pub(super) begun: Moment,
     /// When its last byte was; `None` if that never happened.
     pub written_ns: Option<u64>,
     /// The request.
@@ -35,9 +38,42 @@ pub struct WireAnswer {
     pub code: i32,
     /// Its fields.
     pub ext: BTreeMap<String, String>,
+    /// What it says in words.
+    pub remark: String,
+    /// The rest of an answer about a route; nothing of others.
+    pub body: Vec<u8>,
 }
 
 impl WireFrame {
+    /// A frame that was begun at this time.
+    pub(super) fn new(
+        link: u64,
+        (client, node): (usize, Node),
+        begun: Moment,
+        command: Command,
+    ) -> WireFrame {
+        let mut frame = WireFrame {
+            link,
+            client,
+            node,
+            first_ns: begun.ns,
+            begun,
+            written_ns: None,
+            command,
+            unique_key: None,
+            answer: None,
+        };
+        if frame.is_send() {
+            frame.unique_key = parse_properties(frame.properties()).remove("UNIQ_KEY");
+        }
+        frame
+    }
+
+    /// Whether it asks a name server for a route.
+    pub fn is_route_query(&self) -> bool {
+        self.command.code == request_code::GET_ROUTEINFO_BY_TOPIC
+    }
+
     /// Whether it carries a message.
     pub fn is_send(&self) -> bool {
         request_code::SENDS.contains(&self.command.code)
@@ -72,16 +108,15 @@ pub(super) struct Tap {
     pub(super) client_answers: Vec<(u64, i32, i32)>,
     /// Frames by connection and request id.
     open: BTreeMap<(u64, i32), usize>,
-    /// Frames begun and never finished, too short to tell what they were: client and times.
-    pub(super) fragments: Vec<(usize, u64, u64)>,
     sides: BTreeMap<u64, Sides>,
-    pub(super) complaints: Vec<String>,
 }
 
 #[derive(Debug, Default)]
 struct Sides {
+    client: usize,
     sent: Vec<u8>,
-    first_ns: u64,
+    /// When the first of these bytes was taken.
+    begun: Moment,
     received: Vec<u8>,
     /// The server's bytes are no frames any more.
     deaf: bool,
@@ -89,92 +124,99 @@ struct Sides {
 
 impl Tap {
     /// A socket took bytes of a client.
-    pub(super) fn sent(&mut self, link: u64, client: usize, node: Node, now: u64, bytes: &[u8]) {
+    pub(super) fn sent(
+        &mut self,
+        link: u64,
+        (client, node): (usize, Node),
+        now: u64,
+        bytes: &[u8],
+        checks: &mut Checks,
+    ) {
         let side = self.sides.entry(link).or_default();
+        side.client = client;
         if side.sent.is_empty() {
-            side.first_ns = now;
+            side.begun = checks.moment(now);
         }
         side.sent.extend_from_slice(bytes);
         let mut rest = std::mem::take(&mut side.sent);
-        let mut first_ns = side.first_ns;
+        let mut begun = side.begun;
         loop {
             match split_frame(&rest) {
                 Ok(Some(length)) => {
                     let behind = rest.split_off(length);
                     match Command::decode(&rest) {
                         Ok(command) => {
-                            self.frame(link, client, node, (first_ns, Some(now)), command);
+                            let frame = WireFrame::new(link, (client, node), begun, command);
+                            self.frame(WireFrame { written_ns: Some(now), ..frame }, now, checks);
                         }
-                        Err(error) => self.complaints.push(format!("sent garbage: {error}")),
+                        Err(error) => {
+                            checks.violation(Violation::new(7, format!("sent garbage: {error}")));
+                        }
                     }
-                    first_ns = now;
+                    begun = checks.moment(now);
                     rest = behind;
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.complaints.push(format!("sent no frame: {error}"));
+                    checks.violation(Violation::new(7, format!("sent no frame: {error}")));
                     rest.clear();
                     break;
                 }
             }
         }
         let side = self.sides.entry(link).or_default();
-        side.first_ns = first_ns;
+        side.begun = begun;
         side.sent = rest;
     }
 
     /// The client's end of a connection is gone: what was begun stays a fragment.
-    pub(super) fn ended(&mut self, link: u64, client: usize, node: Option<Node>, now: u64) {
+    pub(super) fn ended(
+        &mut self,
+        link: u64,
+        client: usize,
+        node: Option<Node>,
+        now: u64,
+        checks: &mut Checks,
+    ) {
         let Some(side) = self.sides.remove(&link).filter(|side| !side.sent.is_empty()) else {
             return;
         };
         match (node, Command::decode_prefix(&side.sent)) {
             (Some(node), Ok(command)) => {
-                self.frame(link, client, node, (side.first_ns, None), command);
+                let frame = WireFrame::new(link, (client, node), side.begun, command);
+                self.frame(frame, now, checks);
             }
-            _ => self.fragments.push((client, side.first_ns, now)),
+            _ => checks.see(now, Seen::Fragment { link, begun: side.begun }),
         }
     }
 
-    fn frame(
-        &mut self,
-        link: u64,
-        client: usize,
-        node: Node,
-        (first_ns, written_ns): (u64, Option<u64>),
-        command: Command,
-    ) {
+    /// Whether a frame of a client is half written.
+    pub(super) fn is_unfinished(&self, client: usize) -> bool {
+        self.sides.values().any(|side| side.client == client && !side.sent.is_empty())
+    }
+
+    fn frame(&mut self, frame: WireFrame, now: u64, checks: &mut Checks) {
+        let (link, command) = (frame.link, &frame.command);
         if command.is_response() {
             self.client_answers.push((link, command.code, command.opaque));
             return;
         }
-        let mut frame = WireFrame {
-            link,
-            client,
-            node,
-            first_ns,
-            written_ns,
-            command,
-            unique_key: None,
-            answer: None,
-        };
-        if frame.is_send() {
-            frame.unique_key = parse_properties(frame.properties()).remove("UNIQ_KEY");
-        }
-        let key = (link, frame.command.opaque);
+        let key = (link, command.opaque);
         if let Some(old) = self.open.insert(key, self.frames.len()) {
             let old = &self.frames[old];
-            // I-13; nothing in a simulation lives long enough to wrap.
-            self.complaints.push(format!(
-                "I-13: request id {} used twice on connection {link} (codes {} and {})",
-                key.1, old.command.code, frame.command.code
-            ));
+            // Nothing in a simulation lives long enough to wrap.
+            let text = format!(
+                "request id {} used twice on connection {link} (codes {} and {})",
+                key.1, old.command.code, command.code
+            );
+            checks.violation(Violation::new(13, text));
         }
+        checks.see(now, Seen::Frame { frame: &frame });
         self.frames.push(frame);
     }
 
     /// A client received bytes.
-    pub(super) fn received(&mut self, link: u64, now: u64, bytes: &[u8]) {
+    pub(super) fn received(&mut self, link: u64, now: u64, bytes: &[u8], checks: &mut Checks) {
         let side = self.sides.entry(link).or_default();
         if side.deaf {
             return;
@@ -192,13 +234,19 @@ impl Tap {
                 side.deaf = true;
                 break;
             };
+            if !command.is_response() {
+                continue;
+            }
             let frame = self.open.get(&(link, command.opaque)).copied();
-            if let Some(frame) = frame.and_then(|index| self.frames.get_mut(index))
-                && command.is_response()
-                && frame.answer.is_none()
-            {
-                let answer = WireAnswer { at_ns: now, code: command.code, ext: command.ext };
-                frame.answer = Some(answer);
+            let frame = frame.and_then(|index| self.frames.get_mut(index));
+            let route = |frame: &&mut WireFrame| frame.is_route_query();
+            let body = if frame.as_ref().is_some_and(route) { command.body } else { Vec::new() };
+            let (code, ext) = (command.code, command.ext);
+            let remark = command.remark.unwrap_or_default();
+            let answer = WireAnswer { at_ns: now, code, ext, remark, body };
+            checks.see(now, Seen::Answer { link, frame: frame.as_deref(), answer: &answer });
+            if let Some(frame) = frame {
+                frame.answer.get_or_insert(answer);
             }
         }
         side.received.drain(..taken);

@@ -48,7 +48,7 @@ pub(super) fn story(world: &World) -> Story {
         sends: sends(world),
         notes: Vec::new(),
         copies: world.cluster().stored_all().count() as u64,
-        violations: world.complaints.clone(),
+        violations: world.violations().iter().map(ToString::to_string).collect(),
         end_ns: world.now(),
         trace_lines: world.trace().total(),
         hash: world.trace().hash(),

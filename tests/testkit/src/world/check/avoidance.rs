@@ -1,0 +1,309 @@
+//! I-09: isolated brokers are avoided. I-10: retries spread, and attempts leave time for others.
+//!
+//! A replica of what the client remembers of its brokers, made from the attempts that it
+//! announced and from the times at which they ended. It is judged only where it is exact: where
+//! the loop takes every output at once, and the route is known for sure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rocketmq_core::{AttemptFailure, Event};
+
+use super::attempts::share;
+use super::delivery::stems_from;
+use super::facts::{Facts, SendFacts, Start};
+use super::routes::{Published, Routes};
+use super::{Found, Seen};
+use crate::world::Outcome;
+
+const MS: u64 = 1_000_000;
+
+/// From which latency a broker is avoided, and for how long, in milliseconds.
+// Java: MQFaultStrategy#latencyMax, #notAvailableDuration.
+const CLASSES: [(u64, u64); 7] = [
+    (50, 0),
+    (100, 0),
+    (550, 2_000),
+    (1_800, 5_000),
+    (3_000, 6_000),
+    (5_000, 10_000),
+    (15_000, 30_000),
+];
+
+/// What an end of an attempt says about the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Well,
+    Busy,
+    Unavailable,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Avoidance {
+    clients: Vec<BTreeMap<String, Broker>>,
+}
+
+/// What a client remembers of a broker.
+#[derive(Debug, Default)]
+struct Broker {
+    /// It is avoided until then.
+    until: u64,
+    /// What the client said about that last.
+    announced: Option<u64>,
+    /// No route named it for a while, so it may have been forgotten.
+    vague: bool,
+}
+
+impl Avoidance {
+    pub(super) fn see(
+        &mut self,
+        facts: &Facts,
+        routes: &Routes,
+        seen: &Seen<'_>,
+        found: &mut Found,
+    ) {
+        match seen {
+            Seen::Client { .. } => self.clients.push(BTreeMap::new()),
+            Seen::Answer { frame: Some(frame), .. } if frame.is_route_query() => {
+                self.forget(frame.client, routes);
+            }
+            Seen::Event { client, event } => self.event(facts, routes, *client, event, found),
+            Seen::Ended { client, op, outcome: Outcome::Stored(receipt) } => {
+                let Some(send) = facts.by_op(*client, *op) else { return };
+                let known = &facts.sends[send];
+                let Some(start) = known.starts.last() else { return };
+                // An earlier attempt that was answered late says nothing, nor does a weak receipt
+                // that had to do in the end.
+                let current = known.frame_of(known.starts.len() - 1);
+                let answer = current.and_then(|frame| frame.answer.as_ref());
+                if answer.is_some_and(|it| it.at.ns == facts.now.ns && stems_from(receipt, it)) {
+                    self.note(facts, routes, *client, (start, Sign::Well), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The client forgets what it knows of brokers that no route names any more, sooner or later.
+    fn forget(&mut self, client: usize, routes: &Routes) {
+        for (name, broker) in self.clients.get_mut(client).into_iter().flatten() {
+            broker.vague |= !routes.is_named(client, name);
+        }
+    }
+
+    fn event(
+        &mut self,
+        facts: &Facts,
+        routes: &Routes,
+        client: usize,
+        event: &Event,
+        found: &mut Found,
+    ) {
+        if facts.vague || facts.clients[client].wrong_clock {
+            return;
+        }
+        match event {
+            Event::FaultUpdated { broker_name, isolated_until } => {
+                let Some(brokers) = self.clients.get_mut(client) else { return };
+                let broker = brokers.entry(broker_name.to_string()).or_default();
+                broker.announced = Some(isolated_until.as_nanos());
+            }
+            Event::AttemptFailed { op, number, failure, retry_at, .. } => {
+                let Some(send) = facts.by_op(client, *op) else { return };
+                let known = &facts.sends[send];
+                let Some(start) = known.starts.get(*number as usize - 1) else { return };
+                if let Some(sign) = sign_of(failure) {
+                    self.note(facts, routes, client, (start, sign), found);
+                }
+                if *failure == AttemptFailure::TimedOut && retry_at.is_some() {
+                    too_long(facts, routes, send, start, found);
+                }
+            }
+            Event::AttemptStarted { op, .. } => {
+                if let Some(send) = facts.by_op(client, *op) {
+                    self.chosen(facts, routes, send, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An attempt ended: is the broker avoided from now on?
+    fn note(
+        &mut self,
+        facts: &Facts,
+        routes: &Routes,
+        client: usize,
+        (start, sign): (&Start, Sign),
+        found: &mut Found,
+    ) {
+        if facts.vague || facts.clients[client].wrong_clock {
+            return;
+        }
+        let Some(brokers) = self.clients.get_mut(client) else { return };
+        let broker = brokers.entry(start.broker.clone()).or_default();
+        let now = facts.now.ns;
+        let latency = match sign {
+            Sign::Well => now - start.at.ns,
+            Sign::Busy => (now - start.at.ns).max(550 * MS),
+            Sign::Unavailable => 10_000 * MS,
+        };
+        let until = now + isolation(latency);
+        let announced = broker.announced.take();
+        if broker.vague || !routes.is_named(client, &start.broker) {
+            // What the client says of it now is the new beginning.
+            broker.vague = announced.is_none();
+            broker.until = announced.unwrap_or(broker.until);
+            return;
+        }
+        let changed = match sign {
+            // Only a success ends an isolation before its time.
+            Sign::Well => (until > now || broker.until > now) && broker.until != until,
+            _ => until > broker.until,
+        };
+        if changed {
+            broker.until = until;
+        }
+        let expected = changed.then_some(until);
+        if announced != expected {
+            let (name, told) = (&start.broker, announced.map(Duration::from_nanos));
+            let right = expected.map(Duration::from_nanos);
+            found.add(9, format!("{name} is avoided until {told:?}, not {right:?} ({sign:?})"));
+        }
+    }
+
+    // ---- The choice -------------------------------------------------------------------------
+
+    /// A broker was chosen: was there a better one?
+    fn chosen(&self, facts: &Facts, routes: &Routes, send: usize, found: &mut Found) {
+        let known = &facts.sends[send];
+        let Some((start, before)) = known.starts.split_last() else { return };
+        let Some(published) = certain(routes, known, start, before) else { return };
+        let tried = |name: &str| before.iter().any(|start| *start.broker == *name);
+        let client = known.client;
+        let reachable = |name: &&String| routes.master(client, name).is_some();
+        let others = || published.keys().filter(reachable).filter(|it| **it != start.broker);
+        let config = &facts.clients[known.client].config;
+        let last = before.last().is_some_and(|last| last.broker == start.broker);
+        let name = &start.broker;
+        if !config.latency_avoidance {
+            if last && others().next().is_some() {
+                found.add(10, format!("send #{send} tries {name} again at once, not another"));
+            }
+            return;
+        }
+        if tried(name) {
+            if others().any(|other| !tried(other)) {
+                found.add(10, format!("send #{send} tries {name} again, but not another"));
+            } else if last && others().next().is_some() {
+                found.add(10, format!("send #{send} tries {name} again at once, not another"));
+            }
+            return;
+        }
+        let isolated = |name: &str| self.is_isolated(known.client, name, facts.now.ns);
+        let brokers = self.clients.get(client);
+        let vague = |name: &str| brokers.and_then(|it| it.get(name)).is_some_and(|it| it.vague);
+        let well = |other: &&String| {
+            !tried(other)
+                && !vague(other)
+                && !isolated(other)
+                && is_connected(facts, routes, known.client, other)
+        };
+        if isolated(name)
+            && !vague(name)
+            && let Some(other) = others().find(well)
+        {
+            found.add(9, format!("send #{send} goes to {name}, which is avoided, not to {other}"));
+        }
+    }
+
+    fn is_isolated(&self, client: usize, name: &str, now: u64) -> bool {
+        let broker = self.clients.get(client).and_then(|brokers| brokers.get(name));
+        broker.is_some_and(|broker| broker.until > now)
+    }
+}
+
+/// The route of a send, if it is certain and was the same since the first attempt.
+fn certain<'a>(
+    routes: &'a Routes,
+    known: &SendFacts,
+    start: &Start,
+    before: &[Start],
+) -> Option<&'a Published> {
+    if known.queue.is_some() {
+        return None;
+    }
+    let view = routes.view(known.client, &known.topic)?;
+    let since = before.first().unwrap_or(start);
+    let sure = view.maybe.is_empty() && !view.vague && view.since <= since.after;
+    view.sure.as_ref().filter(|_| sure)
+}
+
+/// Whether the client has a connection to a broker's master that takes requests.
+fn is_connected(facts: &Facts, routes: &Routes, client: usize, name: &str) -> bool {
+    let Some(address) = routes.master(client, name) else { return false };
+    let live = facts.live(client, address);
+    live.iter().any(|link| facts.links.get(link).is_some_and(|link| link.sent_away.is_none()))
+}
+
+/// I-10: an attempt that ran out of time left some for the others.
+fn too_long(facts: &Facts, routes: &Routes, send: usize, start: &Start, found: &mut Found) {
+    let known = &facts.sends[send];
+    let before = &known.starts[..start.number as usize - 1];
+    let Some(published) = certain(routes, known, start, before) else { return };
+    let tried = |name: &String| known.starts.iter().any(|start| start.broker == *name);
+    let share = share(known, start, &facts.clients[known.client].config);
+    let elapsed = facts.now.ns - start.at.ns;
+    if !published.keys().all(tried) && elapsed > share + facts.slack() {
+        let (number, elapsed) = (start.number, Duration::from_nanos(elapsed));
+        let share = Duration::from_nanos(share);
+        found.add(10, format!("attempt {number} of send #{send} took {elapsed:?}, not {share:?}"));
+    }
+}
+
+/// For how many nanoseconds a broker is avoided after this latency.
+fn isolation(latency: u64) -> u64 {
+    let class = CLASSES.iter().rev().find(|(from, _)| latency >= from * MS);
+    class.map_or(0, |(_, millis)| millis * MS)
+}
+
+/// What a failure says about the broker.
+fn sign_of(failure: &AttemptFailure) -> Option<Sign> {
+    match failure {
+        AttemptFailure::Answered { code, remark } => match code.0 {
+            0 | 10 | 11 | 12 => Some(Sign::Well),
+            1 if !remark.starts_with("org.apache.rocketmq.acl") => Some(Sign::Busy),
+            2 | 215 => Some(Sign::Busy),
+            14 | 501 | 1500 => Some(Sign::Unavailable),
+            _ => None,
+        },
+        AttemptFailure::Connect(_)
+        | AttemptFailure::Closed(_)
+        | AttemptFailure::NoAddress
+        | AttemptFailure::TimedOut => Some(Sign::Unavailable),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_classes_are_javas() {
+        let rows = [
+            (0, 0),
+            (99, 0),
+            (549, 0),
+            (550, 2_000),
+            (1_800, 5_000),
+            (3_000, 6_000),
+            (5_000, 10_000),
+            (14_999, 10_000),
+            (15_000, 30_000),
+        ];
+        for (latency, expected) in rows {
+            assert_eq!(isolation(latency * MS), expected * MS, "{latency}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! I-17: attempts go where a route in force says. I-18: name servers are not pestered.
+//!
+//! What the client knows of routes is put together from the answers that it received. Which of
+//! them it took over is certain if it says that the route changed, or if there was nobody else to
+//! ask; otherwise both the old and the new one may be in force.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rocketmq_core::Event;
+
+use super::facts::{ClientFacts, Facts, Moment, Start};
+use super::{Found, Observer, Seen};
+use crate::cluster::Node;
+use crate::network::nanos;
+use crate::wire::{BrokerData, TopicRoute};
+use crate::world::{WireAnswer, WireFrame};
+
+const SECOND: u64 = 1_000_000_000;
+/// May be written to.
+const PERM_WRITE: i32 = 2;
+/// A route with more queues than that on one broker is malformed.
+const QUEUES_MAX: i64 = 65_536;
+
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    clients: Vec<Known>,
+    queries: BTreeMap<(usize, Node, String), Queries>,
+    /// When a client last got a route for a topic: the look-up was over then.
+    found: BTreeMap<(usize, String), Moment>,
+}
+
+/// What a client may know of routes.
+#[derive(Debug, Default)]
+struct Known {
+    topics: BTreeMap<String, TopicView>,
+    masters: BTreeMap<String, Vec<Master>>,
+    /// Answers since the client last rested.
+    fresh: Vec<Answered>,
+    /// One of them was too odd to be read.
+    unread: bool,
+}
+
+/// An address at which a broker's master was said to be.
+#[derive(Debug)]
+struct Master {
+    /// Empty: there is none.
+    address: String,
+    /// When another took its place for sure.
+    until: Option<Moment>,
+}
+
+#[derive(Clone, Debug)]
+struct Answered {
+    topic: String,
+    opaque: i32,
+    route: TopicRoute,
+}
+
+/// Writable queues by broker.
+pub(super) type Published = BTreeMap<String, u32>;
+
+/// What may be in force for a topic.
+#[derive(Debug, Default)]
+pub(super) struct TopicView {
+    /// In force for sure, unless one of the others is.
+    pub(super) sure: Option<Published>,
+    pub(super) since: Moment,
+    pub(super) maybe: Vec<Published>,
+    /// Made from the default topic, or not understood: it cannot be told what is in force.
+    pub(super) vague: bool,
+}
+
+/// Queries of one client to one server for one topic.
+#[derive(Debug, Default)]
+struct Queries {
+    begun: VecDeque<u64>,
+    /// The last one: its connection and id, and when it was begun.
+    last: Option<(u64, i32, Moment)>,
+    told: bool,
+}
+
+impl Observer for Routes {
+    fn see(&mut self, facts: &Facts, seen: &Seen<'_>, found: &mut Found) {
+        match seen {
+            Seen::Client { .. } => self.clients.push(Known::default()),
+            Seen::Frame { frame } if frame.is_route_query() => self.query(facts, frame, found),
+            Seen::Frame { frame } if frame.is_send() => self.addressed(facts, frame, found),
+            Seen::Answer { frame: Some(frame), answer, .. } if frame.is_route_query() => {
+                self.answered(facts, frame, answer);
+            }
+            Seen::Event { client, event } => self.event(facts, *client, event, found),
+            Seen::Rest { client, .. } => self.rest(facts, *client),
+            _ => {}
+        }
+    }
+}
+
+impl Routes {
+    /// The topic of an unordered send as its client knows it.
+    pub(super) fn view(&self, client: usize, topic: &str) -> Option<&TopicView> {
+        self.clients.get(client)?.topics.get(topic)
+    }
+
+    /// Whether a route that may be in force names a broker.
+    pub(super) fn is_named(&self, client: usize, broker: &str) -> bool {
+        let Some(known) = self.clients.get(client) else { return false };
+        known.topics.values().any(|view| {
+            view.sure.iter().chain(&view.maybe).all(|published| published.contains_key(broker))
+        })
+    }
+
+    /// Where a broker's master is for sure.
+    pub(super) fn master(&self, client: usize, broker: &str) -> Option<&str> {
+        let masters = self.clients.get(client)?.masters.get(broker)?;
+        let mut live = masters.iter().filter(|master| master.until.is_none());
+        let only = live.next().filter(|master| !master.address.is_empty())?;
+        live.next().is_none().then_some(&*only.address)
+    }
+
+    // ---- Answers ----------------------------------------------------------------------------
+
+    fn answered(&mut self, facts: &Facts, frame: &WireFrame, answer: &WireAnswer) {
+        let mine = frame.answer.is_none() && answer.code == 0;
+        if mine {
+            self.found.insert((frame.client, frame.topic().to_owned()), facts.now);
+        }
+        let Some(known) = self.clients.get_mut(frame.client).filter(|_| mine) else { return };
+        let text = String::from_utf8_lossy(&answer.body);
+        let (topic, opaque) = (frame.topic().to_owned(), frame.command.opaque);
+        let sane = |route: &TopicRoute| {
+            route.queues.iter().all(|it| it.write_queues.max(it.read_queues) <= QUEUES_MAX)
+        };
+        let Some(route) = TopicRoute::from_json(&text).filter(sane) else {
+            known.unread = true;
+            return;
+        };
+        let odd = text.contains("\"orderTopicConf\":\"");
+        for broker in route.brokers.iter().filter(|broker| is_somewhere(broker)) {
+            let address = master_of(broker);
+            let masters = known.masters.entry(broker.broker_name.clone()).or_default();
+            if !masters.iter().any(|it| it.address == address && it.until.is_none()) {
+                masters.push(Master { address: address.to_owned(), until: None });
+            }
+        }
+        let config = &facts.clients[frame.client].config;
+        let from_default = *topic == *config.create_topic_key;
+        let published = published(&route, from_default.then_some(config.default_topic_queue_nums));
+        let answered = Answered { topic, opaque, route };
+        if from_default {
+            for view in known.topics.values_mut().filter(|view| view.vague) {
+                view.maybe.push(published.clone());
+            }
+        }
+        let view = known.topics.entry(answered.topic.clone()).or_default();
+        view.vague |= odd;
+        view.maybe.push(published);
+        known.fresh.push(answered);
+    }
+
+    fn event(&mut self, facts: &Facts, client: usize, event: &Event, found: &mut Found) {
+        if let Event::RouteFailed { topic, address, .. } = event {
+            self.gave_up(facts, client, topic, address);
+        }
+        let Some(known) = self.clients.get_mut(client) else { return };
+        match event {
+            Event::RouteChanged { topic, brokers, queues } => {
+                known.changed(facts, client, topic, (*brokers, *queues), found);
+            }
+            Event::LateAnswer { opaque, .. } => {
+                known.fresh.retain(|answered| answered.opaque != *opaque);
+            }
+            Event::AttemptStarted { op, .. } => {
+                let Some(send) = facts.by_op(client, *op) else { return };
+                let Some(start) = facts.sends[send].starts.last() else { return };
+                known.started(facts, send, start, found);
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything that the client had to say is known.
+    fn rest(&mut self, facts: &Facts, client: usize) {
+        let Some(known) = self.clients.get_mut(client) else { return };
+        known.unread = false;
+        if known.fresh.is_empty() {
+            return;
+        }
+        let fresh = std::mem::take(&mut known.fresh);
+        let alone = facts.clients[client].config.name_servers.len() == 1;
+        for answered in fresh.into_iter().filter(|_| alone) {
+            known.adopt(facts, &facts.clients[client], &answered, None);
+        }
+    }
+
+    // ---- Where attempts go ------------------------------------------------------------------
+
+    /// I-17: the address was that of the broker when the attempt began.
+    fn addressed(&self, facts: &Facts, frame: &WireFrame, found: &mut Found) {
+        let Some(send) = facts.send_of(frame) else { return };
+        let known = &facts.sends[send];
+        let id = (frame.link, frame.command.opaque);
+        let filed = known.frames.iter().find(|filed| (filed.link, filed.opaque) == id);
+        let Some(attempt) = filed.and_then(|filed| known.attempt_of(filed)) else { return };
+        let start = &known.starts[attempt];
+        let Some(link) = facts.links.get(&frame.link) else { return };
+        let map = &facts.clients[known.client].config.address_map;
+        let reachable = |announced: &str| {
+            announced.parse().map(|address| map.reachable(address).to_string()).unwrap_or_default()
+        };
+        let masters = self.clients.get(known.client).and_then(|it| it.masters.get(&start.broker));
+        let right = |master: &Master| {
+            reachable(&master.address) == link.address
+                && master.until.is_none_or(|until| until > start.after)
+        };
+        if !masters.is_some_and(|masters| masters.iter().any(right)) {
+            let (broker, address) = (&start.broker, &link.address);
+            found.add(17, format!("send #{send} to {broker} went to {address}"));
+        }
+    }
+
+    // ---- Queries ----------------------------------------------------------------------------
+
+    /// The client does not wait for an answer of this server any more.
+    fn gave_up(&mut self, facts: &Facts, client: usize, topic: &str, address: &str) {
+        let mine = |of: &(usize, Node, String)| of.0 == client && of.2 == topic;
+        for (_, queries) in self.queries.iter_mut().filter(|(of, _)| mine(of)) {
+            queries.last.take_if(|(link, ..)| {
+                facts.links.get(link).is_some_and(|link| link.address == address)
+            });
+        }
+    }
+
+    /// I-18: one query at a time for a topic, and not too many.
+    fn query(&mut self, facts: &Facts, frame: &WireFrame, found: &mut Found) {
+        let (client, node, topic) = (frame.client, frame.node, frame.topic());
+        let config = &facts.clients[client].config;
+        // The template is asked for on behalf of any number of topics.
+        if *topic == *config.create_topic_key {
+            return;
+        }
+        let timeout = nanos(config.request_timeout);
+        let queries = self.queries.entry((client, node, topic.to_owned())).or_default();
+        let over = self.found.get(&(client, topic.to_owned()));
+        if let Some((link, opaque, begun)) = queries.last
+            && link == frame.link
+            // Those that waited for one dial were asked one after the other.
+            && frame.first_ns > begun.ns
+            && frame.first_ns < begun.ns + timeout
+            && !facts.answered(link, opaque)
+            && over.is_none_or(|over| *over < begun)
+        {
+            found.add(18, format!("{node:?} was asked twice at once for {topic}"));
+        }
+        queries.last = Some((frame.link, frame.command.opaque, frame.begun));
+        queries.begun.push_back(frame.first_ns);
+        // With sends waiting, a failed look-up is tried again after 100 to 200 ms.
+        if queries.begun.len() >= 16 {
+            let first = queries.begun.pop_front().unwrap_or(0);
+            if frame.first_ns - first < SECOND && !queries.told {
+                queries.told = true;
+                let at = Duration::from_nanos(first);
+                found.add(18, format!("{node:?} was asked 16 times in 1 s for {topic}, {at:?}"));
+            }
+        }
+    }
+}
+
+impl Known {
+    /// The client says that a route changed.
+    fn changed(
+        &mut self,
+        facts: &Facts,
+        client: usize,
+        topic: &str,
+        (brokers, queues): (u32, u32),
+        found: &mut Found,
+    ) {
+        let client = &facts.clients[client];
+        let key = &*client.config.create_topic_key;
+        let says = |answered: &&Answered| {
+            let template = (answered.topic == key && topic != key)
+                .then_some(client.config.default_topic_queue_nums);
+            let published = published(&answered.route, template);
+            let sum = published.values().map(|count| u64::from(*count)).sum::<u64>();
+            (answered.topic == topic || answered.topic == key)
+                && published.len() == brokers as usize
+                && sum == u64::from(queues)
+        };
+        let answered = self.fresh.iter().rev().find(says).cloned();
+        match answered {
+            Some(answered) => self.adopt(facts, client, &answered, Some(topic)),
+            // Parts of a route from the default topic stay for a while.
+            None if self.topics.get(topic).is_some_and(|view| view.vague) => {}
+            None if self.unread => self.topics.entry(topic.to_owned()).or_default().vague = true,
+            None => found.add(17, format!("the route of {topic} changed, but nobody said so")),
+        }
+    }
+
+    /// An answer was taken over for sure, for the topic that was asked for or for `another`.
+    fn adopt(
+        &mut self,
+        facts: &Facts,
+        client: &ClientFacts,
+        answered: &Answered,
+        another: Option<&str>,
+    ) {
+        let topic = another.unwrap_or(&answered.topic);
+        let from_default = *topic != *answered.topic;
+        let view = self.topics.entry(topic.to_owned()).or_default();
+        view.vague |= from_default;
+        let template = from_default.then_some(client.config.default_topic_queue_nums);
+        let published = published(&answered.route, template);
+        if view.vague {
+            view.maybe.push(published);
+        } else {
+            if view.sure.as_ref() != Some(&published) {
+                view.since = facts.now;
+            }
+            view.sure = Some(published);
+            view.maybe.clear();
+        }
+        for broker in answered.route.brokers.iter().filter(|broker| is_somewhere(broker)) {
+            let address = master_of(broker);
+            let masters = self.masters.entry(broker.broker_name.clone()).or_default();
+            for master in masters.iter_mut().filter(|it| it.address != address) {
+                master.until.get_or_insert(facts.now);
+            }
+        }
+    }
+
+    /// I-17: the queue is one of those in force.
+    fn started(&self, facts: &Facts, send: usize, start: &Start, found: &mut Found) {
+        let known = &facts.sends[send];
+        let (broker, queue_id) = (&start.broker, start.queue_id);
+        if !self.masters.contains_key(broker) {
+            return found.add(17, format!("send #{send} goes to {broker}, which no route names"));
+        }
+        let Some(view) = self.topics.get(&known.topic).filter(|_| known.queue.is_none()) else {
+            return;
+        };
+        let has = |published: &Published| published.get(broker).is_some_and(|n| queue_id < *n);
+        if !self.unread && !view.sure.iter().chain(&view.maybe).any(has) {
+            found.add(17, format!("send #{send} goes to {broker} {queue_id}, not in the route"));
+        }
+    }
+}
+
+/// The queues to which a producer may send. `template`: those of the default topic, at most so
+/// many on each broker.
+// Java: MQClientInstance#topicRouteData2TopicPublishInfo.
+fn published(route: &TopicRoute, template: Option<u32>) -> Published {
+    let mut published = Published::new();
+    for queues in &route.queues {
+        // Of two entries for one name the first counts.
+        let broker = route.brokers.iter().find(|it| it.broker_name == queues.broker_name);
+        let master = broker.is_some_and(|broker| !master_of(broker).is_empty());
+        let count = match template {
+            Some(most) => queues.read_queues.min(i64::from(most)),
+            None => queues.write_queues,
+        };
+        let count = u32::try_from(count).unwrap_or(0);
+        if master && count > 0 && queues.perm & PERM_WRITE != 0 {
+            published.entry(queues.broker_name.clone()).or_insert(count);
+        }
+    }
+    published
+}
+
+/// A broker without any address is as good as not named.
+fn is_somewhere(broker: &BrokerData) -> bool {
+    broker.addresses.values().any(|address| !address.is_empty())
+}
+
+/// The address of a broker's master; empty if there is none.
+fn master_of(broker: &BrokerData) -> &str {
+    let address = broker.addresses.get(&0).map_or("", String::as_str);
+    if is_dialable(address) { address } else { "" }
+}
+
+/// Whether a text is a host and a port.
+fn is_dialable(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ";,/".contains(c);
+    !host.is_empty() && !host.contains(odd) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
