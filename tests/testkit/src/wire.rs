@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::{Map, Value};
 
 mod bodies;
+mod odd;
 
 pub use bodies::{
     BatchMessage, BrokerData, Heartbeat, LogMessage, QueueData, TopicRoute, cluster_info_json,

@@ -690,6 +690,7 @@ impl World {
             self.network.corrupt(node, 0);
             self.network.reshape(node, None);
         }
+        self.network.disarm();
         self.network.rejoin_all(Duration::from_millis(300));
         self.network.set_profile(profile);
     }

@@ -428,7 +428,9 @@ impl Cluster {
             }
         };
         let bytes = match self.bend(command, answer, fault) {
-            Some(answer) if !command.is_oneway() || fault.even_oneway => Some(answer.encode()),
+            Some(answer) if !command.is_oneway() || fault.even_oneway => {
+                Some(if fault.odd_json { answer.encode_oddly() } else { answer.encode() })
+            }
             _ => None,
         };
         let bytes = match &fault.effect {

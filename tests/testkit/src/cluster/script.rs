@@ -140,6 +140,7 @@ pub struct Fault {
     pub(super) clear_fields: bool,
     pub(super) body: Option<Vec<u8>>,
     pub(super) even_oneway: bool,
+    pub(super) odd_json: bool,
     pub(super) cut_answer: Option<usize>,
     pub(super) ending: Option<Ending>,
 }
@@ -298,6 +299,13 @@ impl Fault {
     #[must_use]
     pub fn even_oneway(mut self) -> Self {
         self.even_oneway = true;
+        self
+    }
+
+    /// The header of the answer, if it is JSON, has another order, spaces and unknown fields.
+    #[must_use]
+    pub fn in_odd_json(mut self) -> Self {
+        self.odd_json = true;
         self
     }
 

@@ -191,6 +191,8 @@ pub(super) struct Link {
     pub(super) unread: bool,
     /// The client waits for room in the socket.
     pub(super) blocked: bool,
+    /// It is planned already that the client tries to write again.
+    pub(super) retries: bool,
     /// A first try has found no room.
     pub(super) refused_once: bool,
     pub(super) to_server: Pipe,
@@ -230,6 +232,7 @@ impl Link {
             clogged_to_client: false,
             unread: false,
             blocked: false,
+            retries: false,
             refused_once: false,
             to_server: Pipe::default(),
             to_client: Pipe::default(),

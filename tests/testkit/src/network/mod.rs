@@ -354,6 +354,13 @@ impl Network {
         }
     }
 
+    /// Takes back every cut that has not happened yet.
+    pub fn disarm(&mut self) {
+        for link in self.links.values_mut() {
+            (link.to_server.cut, link.to_client.cut) = (None, None);
+        }
+    }
+
     /// From now on nothing gets through between a client and a server, one way. What is written
     /// waits, as with TCP, and goes on after [`rejoin`](Self::rejoin). Dials wait as well.
     pub fn part(&mut self, client: usize, node: Node, direction: Direction) {

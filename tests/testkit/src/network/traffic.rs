@@ -21,7 +21,7 @@ impl Network {
             Event::EndToClient(id, end) => self.end_to_client(id, end),
             Event::Writable(id) => {
                 if let Some(link) = self.links.get_mut(&id).filter(|link| link.client_open) {
-                    link.blocked = false;
+                    (link.blocked, link.retries) = (false, false);
                     self.notices.push_back(Notice::Writable(id));
                 }
             }
@@ -42,7 +42,8 @@ impl Network {
         let now = self.now;
         let corruption = self.corruption_of(id);
         let Some(link) = self.links.get_mut(&id) else { return 0 };
-        if !link.connected || !link.client_open || link.ended == Some(End::Reset) {
+        let dead = !link.connected || !link.client_open || link.ended == Some(End::Reset);
+        if dead || link.retries {
             return 0;
         }
         let taken = link.room(offered.len());
@@ -71,6 +72,9 @@ impl Network {
         let Some(link) = self.links.get_mut(&id) else { return };
         if link.to_server.held >= link.profile.buffer_bytes {
             link.blocked = true;
+            return;
+        }
+        if std::mem::replace(&mut link.retries, true) {
             return;
         }
         let at = self.now + link.random.between(1, RETRY_MAX_NS);

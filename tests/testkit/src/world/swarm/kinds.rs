@@ -142,6 +142,8 @@ kinds! {
         OtherConnection "The answer of one connection comes on another as well.",
         OnewayAnswered "Oneway messages are answered.",
         LongRemark "A remark of up to 1 MB.",
+        OddJson "Answers in JSON with another order, spaces, nulls and unknown fields.",
+        HalfFrame "The beginning of a long frame, and then silence.",
         Garbage "Bytes that are no frame instead of an answer.",
         GarbageAfterStoring "Stored, and then bytes that are no frame.",
         CloseInsteadOfAnswer "The connection is closed instead.",

@@ -8,7 +8,7 @@ use rocketmq_core::wire::Encoding;
 
 use super::Cuts;
 use super::kinds::Kind;
-use crate::cluster::{ClusterConfig, ReplyEncoding, ServerVersion};
+use crate::cluster::{ClusterConfig, ReplyEncoding, ServerVersion, TopicConfig};
 use crate::network::{LinkProfile, Random, Segmentation, Writes, nanos};
 use crate::world::{Habits, SendSpec, World};
 
@@ -37,8 +37,10 @@ pub struct Plan {
     pub brokers: usize,
     /// How many name servers there are.
     pub name_servers: usize,
-    /// How many queues a topic has on each broker.
+    /// How many queues a topic has on the first broker.
     pub queues: i64,
+    /// Whether each following broker has one queue more than the one before.
+    pub more_queues: bool,
     /// How long faults strike.
     pub span: Duration,
     /// What the application does, in the order of time.
@@ -94,7 +96,8 @@ impl Plan {
         let queues = random.between(1, 8) as i64;
         let clients = pick(random, &[1, 1, 2, 2, 3, 4]);
         let groups = (random.between(1, 2) as usize).min(clients);
-        let span = Duration::from_secs(pick(random, &[10, 15, 20, 30, 60]));
+        let spans = [10, 10, 15, 15, 20, 20, 20, 30, 30, 30, 60, 120];
+        let span = Duration::from_secs(pick(random, &spans));
         let cluster = draw_cluster(random, brokers, name_servers, queues);
         let faults = &mut root.fork(stream::FAULTS);
         let kinds = draw_kinds(faults, brokers);
@@ -106,6 +109,7 @@ impl Plan {
             brokers,
             name_servers,
             queues,
+            more_queues: random.chance(400),
             span,
             sends: Vec::new(),
             strikes,
@@ -170,8 +174,18 @@ impl Plan {
         }
     }
 
+    /// How many queues a topic has on a broker.
+    pub(super) fn queues_on(&self, broker: usize) -> i64 {
+        self.queues + if self.more_queues { broker as i64 } else { 0 }
+    }
+
     /// Plans all sends.
     pub(super) fn load(&self, world: &mut World) {
+        world.with(|cluster| {
+            for (broker, topic) in (0..self.brokers).flat_map(|b| TOPICS.map(|topic| (b, topic))) {
+                cluster.set_topic(broker, topic, TopicConfig::new(self.queues_on(broker)));
+            }
+        });
         for planned in &self.sends {
             let (spec, cancelled) = (planned.spec.clone(), planned.cancelled_after_ns);
             world.after(Duration::from_nanos(planned.at_ns), move |world| {
@@ -241,14 +255,21 @@ fn draw_kinds(random: &mut Random, brokers: usize) -> Vec<Kind> {
 fn draw_strikes(random: &mut Random, kinds: &[Kind], span: Duration) -> Vec<Strike> {
     let mut strikes = Vec::new();
     let mut strike = |random: &mut Random, kind: Kind, typical_ms: u64| {
-        let (at_ns, own) = (random.below(nanos(span)), random.fork(strikes.len() as u64));
+        // Some are there from the beginning.
+        let early = random.chance(100);
+        let at_ns = if early { 0 } else { random.below(nanos(span)) };
+        let own = random.fork(strikes.len() as u64);
         let length_ns = random.between(typical_ms / 2, typical_ms * 3 / 2) * 1_000_000;
+        // Whatever comes in turns is over when all is healed.
+        let length_ns = length_ns.min(nanos(span) - at_ns);
         strikes.push(Strike { number: 0, at_ns, length_ns, kind, random: own });
     };
     for kind in kinds {
         let per_minute = pick(random, &[3, 6, 20]);
-        let typical_ms = pick(random, &[20, 500, 3_000, 12_000]);
-        let count = (per_minute * span.as_secs() / 60).max(1);
+        let typical_ms = pick(random, &[20, 500, 500, 3_000, 3_000, 12_000, 60_000]);
+        // What lasts long comes seldom, or nothing else would ever happen.
+        let most = (span.as_secs() * 2_000 / typical_ms).max(1);
+        let count = (per_minute * span.as_secs() / 60).clamp(1, most);
         (0..count).for_each(|_| strike(random, *kind, typical_ms));
     }
     strikes.sort_by_key(|strike| strike.at_ns);

@@ -61,6 +61,13 @@ impl Blow {
                 let length = pick(&mut self.random, &[100, 20_000, 20_000, 1_000_000]);
                 Fault::answer(2, "x".repeat(length))
             }
+            Kind::OddJson => Fault::none().in_odd_json(),
+            Kind::HalfFrame => {
+                let announced = pick(&mut self.random, &[500, 100_000, 16_000_000_u32]);
+                let word = if announced > 100_000 { 0 } else { 100 };
+                let begin = [announced.to_be_bytes(), u32::to_be_bytes(word)].concat();
+                Fault::garbage_after_storing(begin)
+            }
             Kind::Garbage => Fault::garbage(self.junk(bytes)),
             Kind::GarbageAfterStoring => Fault::garbage_after_storing(self.junk(bytes)),
             Kind::CloseInsteadOfAnswer => Fault::close(),

@@ -98,7 +98,7 @@ impl Blow {
 
     fn change_topic(&mut self, world: &mut World) {
         let (index, topic) = (self.broker, pick(&mut self.random, &TOPICS));
-        let queues = self.queues_of(world, topic);
+        let queues = self.queues;
         let config = match self.kind {
             Kind::ReadOnly => Some(TopicConfig { perm: 4, ..TopicConfig::new(queues) }),
             Kind::QueuesShrunk => Some(TopicConfig::new((queues / 2).max(1))),
@@ -114,10 +114,5 @@ impl Blow {
             },
             move |cluster| cluster.set_topic(index, topic, original),
         );
-    }
-
-    /// As many as the topic had in the beginning.
-    fn queues_of(&self, world: &World, topic: &str) -> i64 {
-        world.cluster().config().topics.get(topic).map_or(1, |topic| topic.write_queues)
     }
 }

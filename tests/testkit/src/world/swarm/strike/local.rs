@@ -46,7 +46,7 @@ impl Blow {
                     return;
                 }
                 let old = world.group(client);
-                world.register(client, &format!("group-of-{}", world.now()));
+                world.register(client, &format!("later-group-{}", self.number));
                 self.afterwards(world, move |world| world.unregister(client, old));
             }
             // Timers, noise and laziness last for the whole run.

@@ -29,6 +29,8 @@ struct Blow {
     name_server: usize,
     /// The one or the other, more often the broker.
     node: Node,
+    /// How many queues a topic has on that broker.
+    queues: i64,
     profile: LinkProfile,
 }
 
@@ -57,6 +59,7 @@ impl Blow {
             broker,
             name_server,
             node: if other { Node::NameServer(name_server) } else { Node::Broker(broker) },
+            queues: plan.queues_on(broker),
             profile: plan.profile.clone(),
         }
     }
@@ -112,7 +115,6 @@ pub(super) fn heal(world: &mut World, plan: &Plan) {
     world.heal_network(plan.profile.clone());
     // Ends of faults that are still planned do no harm: they undo what is undone already.
     let nodes = world.cluster().nodes();
-    let queues = plan.queues;
     world.with(|cluster| {
         for node in nodes {
             cluster.clear_script(node);
@@ -124,7 +126,8 @@ pub(super) fn heal(world: &mut World, plan: &Plan) {
                     cluster.register_broker(index);
                     cluster.announce_itself(index);
                     for name in TOPICS {
-                        cluster.set_topic(index, name, TopicConfig::new(queues));
+                        let queues = TopicConfig::new(plan.queues_on(index));
+                        cluster.set_topic(index, name, queues);
                     }
                 }
                 Node::NameServer(index) => {
