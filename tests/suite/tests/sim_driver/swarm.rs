@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rocketmq_driver::{Client, Message, Producer, Stats};
+use rocketmq_driver::{Client, Message, Producer, SendOptions, Stats};
 use rocketmq_testkit::cluster::ClusterConfig;
 use rocketmq_testkit::network::Random;
 use rocketmq_testkit::{Sim, SimHandle};
@@ -23,6 +23,8 @@ struct Party {
     client: Client,
     producer: Producer,
     longest: Duration,
+    /// It is killed during the run.
+    process: Option<SimHandle>,
 }
 
 fn cluster(random: &mut Random) -> ClusterConfig {
@@ -41,10 +43,11 @@ fn party(cx: &SimHandle, random: &mut Random) -> Party {
     if random.chance(300) {
         config = config.in_flight_bytes_max(random.between(20, 200) as usize);
     }
-    let client = cx.start(config.build().expect("legal"));
+    let process = random.chance(200).then(|| cx.process());
+    let client = process.as_ref().unwrap_or(cx).start(config.build().expect("legal"));
     let producer = client.producer("shop").expect("legal");
     let longest = timeout.max(Duration::from_secs(2));
-    Party { client, producer, longest }
+    Party { client, producer, longest, process }
 }
 
 /// One seed. Returns how its messages ended.
@@ -71,6 +74,13 @@ async fn run(cx: SimHandle) -> Vec<String> {
         }
     }
     let length = Duration::from_millis(random.between(100, 12_000));
+    for process in parties.iter().filter_map(|party| party.process.clone()) {
+        let when = cx.sleep(Duration::from_micros(random.below(length.as_micros() as u64)));
+        tasks.push(cx.spawn(async move {
+            when.await;
+            process.kill();
+        }));
+    }
     let chaos = cx.spawn(chaos::rage(cx.clone(), random.fork(77), length));
     // Some close while everything is at its worst.
     let early = random.chance(300);
@@ -98,12 +108,15 @@ async fn run(cx: SimHandle) -> Vec<String> {
 
 /// All clients send again.
 async fn recover(cx: &SimHandle, parties: &[Party], ledger: &Ledger) {
-    for (number, party) in parties.iter().enumerate() {
+    let alive = parties.iter().filter(|party| party.process.is_none());
+    for (number, party) in alive.enumerate() {
         let begun = cx.now();
         for attempt in 0.. {
             let body = format!("recovery-{number}-{attempt}");
             let message = Message::new("Orders", body.clone());
-            let result = party.producer.send(message).await;
+            // With less time, slow links alone are a reason to fail.
+            let options = SendOptions::new().with_timeout(Duration::from_secs(3));
+            let result = party.producer.send_with(message, options).await;
             let done = result.is_ok();
             ledger.note(cx, &body, result.map_or_else(Told::Failed, Told::from));
             if done {
@@ -136,7 +149,7 @@ async fn close(cx: &SimHandle, random: &mut Random, parties: &[Party]) {
     for party in parties {
         let stats = party.client.stats();
         assert_eq!((stats.in_flight, stats.in_flight_bytes, stats.waiting), (0, 0, 0));
-        assert_eq!(stats.connections, 0);
+        assert!(stats.connections == 0 || party.process.is_some());
         let Stats { accepted, acknowledged, oneway, refused, not_sent, unknown, .. } = stats;
         // Those that never had room were not sent either.
         let tried = acknowledged + oneway + refused + unknown;
@@ -178,6 +191,8 @@ fn every_future_ends_in_time_with_the_truth_and_nothing_is_left() {
         "Backpressure NotSent",
         "NameServerUnreachable NotSent",
         "Broker Refused",
+        "DriverStopped NotSent",
+        "DriverStopped Unknown",
     ] {
         assert!(seen.contains_key(kind), "no message ended as {kind}: {seen:#?}");
     }

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rocketmq_driver::{Client, Delivery, GroupError, Message, Producer, SendErrorKind};
+use rocketmq_driver::{
+    Client, Delivery, GroupError, Message, MessageQueue, Producer, SendErrorKind,
+};
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
 use rocketmq_testkit::{Sim, SimHandle};
 
@@ -302,6 +304,25 @@ fn claims_that_do_not_hold_come_with_seed_and_story() {
         });
     });
     assert!(text.contains("something is left") && text.contains("sockets: 2"), "{text}");
+}
+
+#[test]
+fn a_receipt_that_names_another_place_does_not_hold() {
+    for (field, value) in [("queueOffset", "77"), ("queueId", "3")] {
+        let text = panic_of(|| {
+            sim(5).run(async |cx| {
+                let producer = connected(&cx).await;
+                let lie = Fault::with_field(field, value);
+                cx.with(|cluster| cluster.script(A, Rule::sends(), lie));
+                let queue = MessageQueue::new("broker-a", 0);
+                let sent = producer.send_to(queue, Message::new("Orders", "x")).await;
+                let receipt = sent.expect("the broker says so");
+                assert_eq!(cx.copies(receipt.unique_key).len(), 1);
+                cx.stored_as(&receipt);
+            });
+        });
+        assert!(text.contains("but is not on broker-a in queue"), "{text}");
+    }
 }
 
 #[test]
