@@ -366,13 +366,11 @@ fn about_send(send: &SendStory) -> String {
     let length = send.end_ns.map_or("open".to_owned(), |end_ns| short(end_ns - send.start_ns));
     let cancelled = if send.cancelled_ns.is_some() { ", cancelled" } else { "" };
     let (number, topic, from) = (send.number, &send.topic, when(send.start_ns));
-    let attempts = send.attempts.len();
-    let copies = send.copies;
-    format!(
-        "send {number} to {topic} at {from}, {length}{cancelled}: {}; attempts: {attempts}, \
-         copies: {copies}",
-        send.words
-    )
+    let more = match (send.attempts.len(), send.copies) {
+        (1, 1) => String::new(),
+        (attempts, copies) => format!("; attempts: {attempts}, copies: {copies}"),
+    };
+    format!("send {number} to {topic} at {from}, {length}{cancelled}: {}{more}", send.words)
 }
 
 fn about_attempt(send: &SendStory, attempt: &AttemptStory) -> String {
