@@ -14,7 +14,7 @@ const JOBS_MAX: i64 = 1_024;
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what")
-        .args(["seed", "seeds", "list_faults"])
+        .args(["seed", "seeds", "list_faults", "list_invariants"])
         .required(true),
     after_help = "Everything in a run follows from its seed: the cluster, the settings, what is \
                   sent and what breaks.\nFaults strike, then all is healed, then every message \
@@ -117,6 +117,10 @@ pub(crate) struct SimArguments {
     /// List the kinds of faults
     #[arg(long)]
     pub(crate) list_faults: bool,
+
+    /// List what must hold of every run
+    #[arg(long)]
+    pub(crate) list_invariants: bool,
 }
 
 /// Numbers of faults or sends.

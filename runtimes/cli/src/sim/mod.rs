@@ -9,6 +9,7 @@ use std::thread;
 
 use rocketmq_testkit::world::story::{StoryLine, Tone};
 use rocketmq_testkit::world::swarm::{self, Cuts, Failure, Kind, Options, Regression, Size};
+use rocketmq_testkit::world::{Invariant, Status};
 
 use crate::console::{Console, write_line};
 use crate::text::{counted, harmless};
@@ -28,6 +29,9 @@ const THREAD: &str = "sim";
 /// Lines of the story that are shown of a run that failed among many.
 const TAIL: usize = 30;
 
+/// Longest description of what was found, in characters.
+const FOUND_MAX: usize = 120;
+
 /// Runs `rmq sim`.
 pub(crate) fn run(arguments: &SimArguments) -> ExitCode {
     let default = panic::take_hook();
@@ -39,6 +43,9 @@ pub(crate) fn run(arguments: &SimArguments) -> ExitCode {
     }));
     let status = if arguments.list_faults {
         list_faults();
+        Ok(DONE)
+    } else if arguments.list_invariants {
+        list_invariants();
         Ok(DONE)
     } else if let Some(seeds) = &arguments.seeds {
         range::run(arguments, seeds.clone())
@@ -61,6 +68,19 @@ fn list_faults() {
         screen.plain(&format!("  {:<20} {}", kind.name(), kind.text()));
     }
     screen.plain(&counted(Kind::ALL.len() as u64, "kind"));
+}
+
+fn list_invariants() {
+    let screen = Screen::new();
+    for invariant in Invariant::all() {
+        let (number, name) = (invariant.to_string(), invariant.name());
+        let status = match invariant.status() {
+            Status::NotYet(why) => format!(" (not yet applicable: {why})"),
+            Status::Elsewhere(where_) => format!(" (looked after by {where_})"),
+            _ => String::new(),
+        };
+        screen.plain(&format!("{number}  {name:<20} {}{status}", invariant.rule()));
+    }
 }
 
 /// Calls something in a thread whose panics are not told.
@@ -106,6 +126,10 @@ fn follow_up(
     }
     say(&format!("Replay: {}", replay(seed, &cuts)));
     let found = arguments.note.clone().unwrap_or(found);
+    let found = match found.char_indices().nth(FOUND_MAX) {
+        Some((end, _)) => format!("{}…", found.get(..end).unwrap_or_default()),
+        None => found,
+    };
     let run = Regression { seed, cuts, date: today(), found: harmless(&found) };
     match &arguments.save {
         Some(file) => {
