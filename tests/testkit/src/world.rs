@@ -304,6 +304,7 @@ impl World {
             op,
             unique_key: unique_key.to_string(),
             started_ns: now,
+            wall_ms: wall.as_millis(),
             deadline_ns: now.saturating_add(nanos(timeout)),
             deadline,
             ended_ns: None,

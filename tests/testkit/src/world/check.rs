@@ -19,6 +19,7 @@ mod connections;
 mod delivery;
 mod facts;
 mod invariant;
+mod manners;
 mod memory;
 mod once;
 mod order;
@@ -56,6 +57,9 @@ pub(crate) enum Seen<'a> {
     Fragment { link: u64, begun: Moment },
     /// A client received an answer, to the given frame if to any on this connection.
     Answer { link: u64, frame: Option<&'a WireFrame>, answer: &'a WireAnswer },
+    /// A client received bytes that begin or end a frame. `whole`: one ended; `partial`: one has
+    /// begun.
+    Read { link: u64, whole: bool, partial: bool },
     /// A client reported something.
     Event { client: usize, event: &'a Event },
     /// A send ended.
@@ -127,6 +131,7 @@ pub(crate) struct Checks {
     attempts: attempts::Attempts,
     avoidance: avoidance::Avoidance,
     connections: connections::Connections,
+    manners: manners::Manners,
     memory: memory::Memory,
     once: once::Once,
     order: order::Order,
@@ -175,6 +180,7 @@ impl Checks {
             self.found.add(28, format!("two messages share the unique key {}", record.unique_key));
         }
         self.once.called(&self.facts);
+        self.manners.called(record);
     }
 
     /// Something happened.
@@ -182,13 +188,14 @@ impl Checks {
         self.advance(now);
         self.facts.file(&seen);
         let (facts, found) = (&self.facts, &mut self.found);
-        let observers: [&mut dyn Observer; 8] = [
+        let observers: [&mut dyn Observer; 9] = [
             &mut self.once,
             &mut self.attempts,
             &mut self.routes,
             &mut self.connections,
             &mut self.order,
             &mut self.timing,
+            &mut self.manners,
             &mut self.memory,
             &mut self.secrecy,
         ];

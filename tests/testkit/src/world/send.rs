@@ -159,6 +159,8 @@ pub struct SendRecord {
     pub unique_key: String,
     /// When the application called.
     pub started_ns: u64,
+    /// What the wall clock showed then, in milliseconds.
+    pub(super) wall_ms: i64,
     /// When it must have ended, on the world's clock.
     pub deadline_ns: u64,
     /// The same on the client's clock.

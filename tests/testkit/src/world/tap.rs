@@ -221,6 +221,7 @@ impl Tap {
         if side.deaf {
             return;
         }
+        let begins = side.received.is_empty();
         side.received.extend_from_slice(bytes);
         let mut taken = 0;
         while let Some(rest) = side.received.get(taken..) {
@@ -250,5 +251,10 @@ impl Tap {
             }
         }
         side.received.drain(..taken);
+        let (whole, partial) = (taken > 0, !side.received.is_empty() && !side.deaf);
+        // Bytes in the middle of a frame tell nothing new.
+        if whole || begins {
+            checks.see(now, Seen::Read { link, whole, partial });
+        }
     }
 }

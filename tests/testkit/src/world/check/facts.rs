@@ -322,7 +322,7 @@ impl Facts {
                 }
             }
             Seen::Ungrouped => self.ungrouped = true,
-            Seen::Rest { .. } | Seen::Offered { .. } | Seen::Leaves { .. } => {}
+            Seen::Read { .. } | Seen::Rest { .. } | Seen::Offered { .. } | Seen::Leaves { .. } => {}
         }
     }
 
