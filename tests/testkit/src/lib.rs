@@ -105,7 +105,7 @@
 //! let answer = Command::decode(&buffer[..length])?;
 //!
 //! assert_eq!((answer.code, answer.opaque), (0, 2), "the first answer never comes");
-//! assert_eq!(answer.ext["queueOffset"], "1");
+//! assert_eq!(&answer.ext["queueOffset"], "1");
 //! assert_eq!(cluster.with(|cluster| cluster.stored("Orders").len()), 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -89,7 +89,7 @@ fn tag_keys_properties_and_group_arrive() {
     assert_eq!(done.status, Some(0), "{done:?}");
     let stored = cluster.with(|cluster| cluster.stored(TOPIC)).remove(0);
     assert_eq!((stored.tags.as_deref(), stored.keys.as_deref()), (Some("eu"), Some("a b")));
-    assert_eq!(stored.properties.get("k").map(String::as_str), Some("v=w"));
+    assert_eq!(stored.properties.get("k"), Some("v=w"));
     assert_eq!(stored.group, "billing");
     run(rmq_send(&cluster, &["--body=x"]));
     assert_eq!(cluster.with(|cluster| cluster.stored(TOPIC))[1].group, "rmq");

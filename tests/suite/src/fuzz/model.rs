@@ -246,6 +246,6 @@ pub(super) struct Bounds {
 
 fn key_of(request: &Command) -> String {
     let properties = request.ext.get("i").or(request.ext.get("properties"));
-    let properties = properties.map(|text| parse_properties(text)).unwrap_or_default();
-    properties.get("UNIQ_KEY").cloned().unwrap_or_default()
+    let properties = properties.map(parse_properties).unwrap_or_default();
+    properties.get("UNIQ_KEY").unwrap_or_default().to_owned()
 }

@@ -357,7 +357,7 @@ fn the_wait_property_is_that_of_the_message() {
     for (id, wait) in [(yes, "true"), (no, "false")] {
         let key = world.record(id).unique_key.clone();
         let stored = world.cluster().stored_by_key(&key);
-        assert_eq!(stored[0].properties["WAIT"], wait);
+        assert_eq!(&stored[0].properties["WAIT"], wait);
     }
     world.finish();
 }

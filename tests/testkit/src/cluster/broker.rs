@@ -7,8 +7,8 @@ use super::config::{AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ServerVersion,
 use super::store::{Incoming, Store, Stored};
 use super::{ConnectionId, HeartbeatRecord, UnregisterRecord};
 use crate::wire::{
-    Command, FLAG_RESPONSE, Heartbeat, decode_batch, format_properties, offset_message_id,
-    parse_properties, request_code as request, response_code as answer,
+    Command, FLAG_RESPONSE, Fields, Heartbeat, decode_batch, format_properties, offset_message_id,
+    parse_properties, property, request_code as request, response_code as answer,
 };
 
 // Java: MessageSysFlag.TRANSACTION_*_TYPE, the two bits that tell what a message is.
@@ -67,16 +67,16 @@ pub(super) struct Broker {
     next_queue: i64,
 }
 
-struct SendHeader {
-    group: String,
-    topic: String,
-    default_topic: String,
+struct SendHeader<'a> {
+    group: &'a str,
+    topic: &'a str,
+    default_topic: &'a str,
     default_queues: i64,
     queue_id: i32,
     sys_flag: i32,
     born_timestamp_ms: i64,
     flag: i32,
-    properties: String,
+    properties: &'a str,
     batch: bool,
 }
 
@@ -123,8 +123,8 @@ impl Broker {
         // Both fields come with refusals too, once the header could be read.
         // Java: SendMessageProcessor#preSend.
         let decorate = |mut response: Command| {
-            response.ext.insert("MSG_REGION".into(), config.region.clone());
-            response.ext.insert("TRACE_ON".into(), "true".into());
+            response.ext.insert("MSG_REGION", &config.region);
+            response.ext.insert("TRACE_ON", "true");
             response
         };
         let (header, queue_id, stored) = match stored {
@@ -136,20 +136,19 @@ impl Broker {
             .iter()
             .map(|(_, commit_log_offset)| offset_message_id(context.address, *commit_log_offset))
             .collect();
-        response.ext.insert("msgId".into(), ids.join(","));
-        response.ext.insert("queueId".into(), queue_id.to_string());
-        response.ext.insert("queueOffset".into(), stored[0].0.to_string());
+        response.ext.insert("msgId", ids.join(","));
+        response.ext.insert("queueId", queue_id.to_string());
+        response.ext.insert("queueOffset", stored[0].0.to_string());
         let is_reply =
             matches!(command.code, request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2);
-        let properties = parse_properties(&header.properties);
         if is_reply {
-            return self.push_reply(context, command, &header, &properties, response);
+            return self.push_reply(context, command, &header, response);
         }
         // Absent in 4.9 (measured). Java: SendMessageProcessor#handlePutMessageResult.
         if config.version > ServerVersion::V4_9
-            && let Some(key) = properties.get("UNIQ_KEY")
+            && let Some(key) = property(header.properties, "UNIQ_KEY")
         {
-            response.ext.insert("transactionId".into(), key.clone());
+            response.ext.insert("transactionId", key);
         }
         Reply::Answer(response)
     }
@@ -158,7 +157,7 @@ impl Broker {
     fn check(
         &mut self,
         config: &ClusterConfig,
-        header: &SendHeader,
+        header: &SendHeader<'_>,
         connection: ConnectionId,
     ) -> Result<(), Refusal> {
         // Code 1 on 4.9 and 5.1, code 29 later (measured).
@@ -167,7 +166,7 @@ impl Broker {
         } else {
             answer::SYSTEM_ERROR
         };
-        let topic = header.topic.as_str();
+        let topic = header.topic;
         if let Some(remark) = illegal_topic(topic) {
             return Err((illegal, Some(remark)));
         }
@@ -206,8 +205,8 @@ impl Broker {
     }
 
     // Java: TopicConfigManager#createTopicInSendMessageMethod.
-    fn create_topic(&mut self, config: &ClusterConfig, header: &SendHeader) {
-        let default_topic = header.default_topic.as_str();
+    fn create_topic(&mut self, config: &ClusterConfig, header: &SendHeader<'_>) {
+        let default_topic = header.default_topic;
         if default_topic == AUTO_CREATE_TOPIC && !config.auto_create_topics {
             return;
         }
@@ -217,12 +216,12 @@ impl Broker {
         };
         let queues = header.default_queues.min(template.write_queues).max(0);
         let created = TopicConfig { perm: template.perm & !1, ..TopicConfig::new(queues) };
-        self.topics.insert(header.topic.clone(), created);
+        self.topics.insert(header.topic.to_owned(), created);
     }
 
     // A real broker draws at random. Java: SendMessageProcessor#sendMessage, queueIdInt < 0.
-    fn choose_queue(&mut self, header: &SendHeader) -> i32 {
-        let queues = self.topics.get(&header.topic).map_or(0, |topic| topic.write_queues);
+    fn choose_queue(&mut self, header: &SendHeader<'_>) -> i32 {
+        let queues = self.topics.get(header.topic).map_or(0, |topic| topic.write_queues);
         if header.queue_id >= 0 || queues <= 0 {
             return header.queue_id.max(0);
         }
@@ -235,7 +234,7 @@ impl Broker {
         &mut self,
         context: &Context<'_>,
         command: &Command,
-        header: &SendHeader,
+        header: &SendHeader<'_>,
         queue_id: i32,
     ) -> Result<Vec<(u64, u64)>, Refusal> {
         let config = context.config;
@@ -250,11 +249,11 @@ impl Broker {
             }
             return Err(illegal_message(config));
         }
-        if property_bytes_stored(config, &header.properties) > PROPERTY_BYTES_MAX {
+        if property_bytes_stored(config, header.properties) > PROPERTY_BYTES_MAX {
             return Err(illegal_message(config));
         }
         let one = |body: Vec<u8>, flag: i32, properties: &str| Incoming {
-            topic: header.topic.clone(),
+            topic: header.topic.to_owned(),
             queue_id,
             body,
             properties: parse_properties(properties),
@@ -262,11 +261,11 @@ impl Broker {
             flag,
             born_timestamp_ms: header.born_timestamp_ms,
             store_ns: context.now_ns,
-            group: header.group.clone(),
+            group: header.group.to_owned(),
             connection: context.connection,
         };
         if !header.batch {
-            let mut message = one(command.body.clone(), header.flag, &header.properties);
+            let mut message = one(command.body.clone(), header.flag, header.properties);
             if header.sys_flag & TRANSACTION_MASK == TRANSACTION_PREPARED {
                 make_half(&mut message);
             }
@@ -290,30 +289,29 @@ impl Broker {
         &mut self,
         context: &Context<'_>,
         command: &Command,
-        header: &SendHeader,
-        properties: &BTreeMap<String, String>,
+        header: &SendHeader<'_>,
         answer: Command,
     ) -> Reply {
-        let client = properties.get("REPLY_TO_CLIENT").cloned().unwrap_or_default();
-        let Some(to) = self.clients.get(&client).copied() else {
+        let client = property(header.properties, "REPLY_TO_CLIENT").unwrap_or_default();
+        let Some(to) = self.clients.get(client).copied() else {
             let remark = format!("push reply message fail, channel of <{client}> not found.");
             let refusal = (answer::SYSTEM_ERROR, Some(remark));
             return Reply::Answer(respond(context.config, command, refusal));
         };
         let mut push = server_request(context.config, request::PUSH_REPLY_MESSAGE_TO_CLIENT);
-        let mut field = |name: &str, value: String| push.ext.insert(name.to_owned(), value);
-        field("producerGroup", header.group.clone());
-        field("topic", header.topic.clone());
-        field("defaultTopic", header.default_topic.clone());
-        field("defaultTopicQueueNums", header.default_queues.to_string());
-        field("queueId", header.queue_id.to_string());
-        field("sysFlag", header.sys_flag.to_string());
-        field("bornTimestamp", header.born_timestamp_ms.to_string());
-        field("flag", header.flag.to_string());
-        field("properties", header.properties.clone());
-        field("bornHost", "127.0.0.1:1".to_owned());
-        field("storeHost", context.address.to_string());
-        field("storeTimestamp", wall_ms(context.config, context.now_ns).to_string());
+        let mut field = |name: &str, value: &str| push.ext.insert(name, value);
+        field("producerGroup", header.group);
+        field("topic", header.topic);
+        field("defaultTopic", header.default_topic);
+        field("defaultTopicQueueNums", &header.default_queues.to_string());
+        field("queueId", &header.queue_id.to_string());
+        field("sysFlag", &header.sys_flag.to_string());
+        field("bornTimestamp", &header.born_timestamp_ms.to_string());
+        field("flag", &header.flag.to_string());
+        field("properties", header.properties);
+        field("bornHost", "127.0.0.1:1");
+        field("storeHost", &context.address.to_string());
+        field("storeTimestamp", &wall_ms(context.config, context.now_ns).to_string());
         push.body = command.body.clone();
         Reply::Push { to, push, answer }
     }
@@ -332,8 +330,8 @@ impl Broker {
         });
         let mut response = respond(context.config, command, (answer::SUCCESS, None));
         if context.config.version > ServerVersion::V4_9 {
-            response.ext.insert("IS_SUPPORT_HEART_BEAT_V2".into(), "true".into());
-            response.ext.insert("IS_SUB_CHANGE".into(), "true".into());
+            response.ext.insert("IS_SUPPORT_HEART_BEAT_V2", "true");
+            response.ext.insert("IS_SUB_CHANGE", "true");
         }
         Reply::Answer(response)
     }
@@ -341,7 +339,7 @@ impl Broker {
     // Java: ClientManageProcessor#unregisterClient. The client stays known while another of its
     // groups is registered; here it is forgotten when its connection closes.
     fn unregister(&mut self, context: &Context<'_>, command: &Command) -> Reply {
-        let field = |name: &str| command.ext.get(name).cloned();
+        let field = |name: &str| command.ext.get(name).map(str::to_owned);
         self.unregistrations.push(UnregisterRecord {
             at_ns: context.now_ns,
             connection: context.connection,
@@ -397,7 +395,7 @@ pub(super) fn respond(config: &ClusterConfig, to: &Command, (code, remark): Refu
         opaque: to.opaque,
         flag: FLAG_RESPONSE,
         remark,
-        ext: BTreeMap::new(),
+        ext: Fields::new(),
         body: Vec::new(),
         encoding: config.encoding_for(to.encoding),
     }
@@ -423,7 +421,7 @@ pub(super) fn wall_ms(config: &ClusterConfig, now_ns: u64) -> i64 {
 
 // Java: SendMessageRequestHeader, SendMessageRequestHeaderV2. A missing or unreadable required
 // field ends as an exception text in code 1.
-fn parse_send_header(command: &Command) -> Result<SendHeader, Refusal> {
+fn parse_send_header(command: &Command) -> Result<SendHeader<'_>, Refusal> {
     let long_names = matches!(command.code, request::SEND_MESSAGE | request::SEND_REPLY_MESSAGE);
     let field = |long: &str, short: &str| command.ext.get(if long_names { long } else { short });
     let number = |long: &str, short: &str| -> Result<i64, Refusal> {
@@ -437,8 +435,8 @@ fn parse_send_header(command: &Command) -> Result<SendHeader, Refusal> {
         i32::try_from(number(long, short)?)
             .map_err(|_| exception("java.lang.NumberFormatException: out of range"))
     };
-    let text = |long: &str, short: &str| field(long, short).cloned().unwrap_or_default();
-    let topic = field("topic", "b").cloned();
+    let text = |long: &str, short: &str| field(long, short).unwrap_or_default();
+    let topic = field("topic", "b");
     Ok(SendHeader {
         group: text("producerGroup", "a"),
         topic: topic.ok_or_else(|| exception("java.lang.NullPointerException"))?,
@@ -486,22 +484,21 @@ fn illegal_topic(topic: &str) -> Option<String> {
 // What the broker adds counts against the limit. The longest accepted strings are measured:
 // 32,639 and 32,705 (with UNIQ_KEY and WAIT) on 5.5.0, 32,745 and 32,755 on 4.9.7.
 fn property_bytes_stored(config: &ClusterConfig, sent: &str) -> usize {
-    let cluster = format!("CLUSTER\u{1}{}", config.cluster_name).len();
-    let properties = parse_properties(sent);
+    let cluster = "CLUSTER".len() + 1 + config.cluster_name.len();
     if config.version == ServerVersion::V4_9 {
-        let wait = properties.get("WAIT").map_or(0, |value| 6 + value.len());
+        let wait = property(sent, "WAIT").map_or(0, |value| 6 + value.len());
         return sent.len() - wait.min(sent.len()) + cluster;
     }
-    let region = format!("MSG_REGION\u{1}{}\u{2}TRACE_ON\u{1}true\u{2}", config.region).len();
-    let unique_key = if properties.contains_key("UNIQ_KEY") { 0 } else { 66 };
+    let region = "MSG_REGION".len() + 1 + config.region.len() + 1 + "TRACE_ON\u{1}true\u{2}".len();
+    let unique_key = if property(sent, "UNIQ_KEY").is_some() { 0 } else { 66 };
     sent.len() + cluster + 1 + region + unique_key
 }
 
 // Java: TransactionalMessageBridge#parseHalfMessageInner.
 fn make_half(message: &mut Incoming) {
     let topic = std::mem::replace(&mut message.topic, HALF_TOPIC.to_owned());
-    message.properties.insert("REAL_TOPIC".into(), topic);
-    message.properties.insert("REAL_QID".into(), message.queue_id.to_string());
+    message.properties.insert("REAL_TOPIC", topic);
+    message.properties.insert("REAL_QID", message.queue_id.to_string());
     message.queue_id = 0;
     message.sys_flag &= !TRANSACTION_MASK;
 }

@@ -26,7 +26,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::wire::{BrokerData, Command, Encoding, Heartbeat, QueueData, TopicRoute, split_frame};
+use crate::wire::{
+    BrokerData, Command, Encoding, Fields, Heartbeat, QueueData, TopicRoute, split_frame,
+};
 
 mod broker;
 mod config;
@@ -138,7 +140,7 @@ pub struct FrameRecord {
     /// Text.
     pub remark: Option<String>,
     /// Fields.
-    pub ext: BTreeMap<String, String>,
+    pub ext: Fields,
     /// Length of the body.
     pub body_bytes: usize,
 }
@@ -476,9 +478,9 @@ impl Cluster {
         }
         for (name, value) in &fault.fields {
             match value {
-                Some(value) => answer.ext.insert(name.clone(), value.clone()),
-                None => answer.ext.remove(name),
-            };
+                Some(value) => answer.ext.insert(name, value),
+                None => _ = answer.ext.remove(name),
+            }
         }
         if let Some(body) = &fault.body {
             answer.body.clone_from(body);

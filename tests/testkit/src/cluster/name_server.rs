@@ -68,7 +68,7 @@ impl NameServer {
         routes: &dyn Fn(&str) -> Option<TopicRoute>,
         command: &Command,
     ) -> Command {
-        let topic = command.ext.get("topic").cloned().unwrap_or_default();
+        let topic = command.ext.get("topic").unwrap_or_default().to_owned();
         *self.route_queries.entry(topic.clone()).or_default() += 1;
         let accept_strict = command.ext.get("acceptStandardJsonOnly");
         let strict = command.version >= STRICT_JSON_VERSION

@@ -117,7 +117,7 @@ impl Rule {
 }
 
 /// The topic a request names, whichever of the header layouts it has.
-pub(super) fn topic_of(command: &Command) -> Option<&String> {
+pub(super) fn topic_of(command: &Command) -> Option<&str> {
     match command.code {
         request_code::SEND_MESSAGE_V2
         | request_code::SEND_BATCH_MESSAGE

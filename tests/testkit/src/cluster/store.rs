@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ConnectionId;
-use crate::wire::format_properties;
+use crate::wire::{Fields, properties_bytes};
 
 /// One stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Stored {
     /// The body as it was sent.
     pub body: Vec<u8>,
     /// The properties as they were sent (a real broker adds its own).
-    pub properties: BTreeMap<String, String>,
+    pub properties: Fields,
     /// Property `UNIQ_KEY`.
     pub unique_key: Option<String>,
     /// Property `TAGS`.
@@ -49,7 +49,7 @@ pub(super) struct Incoming {
     pub(super) topic: String,
     pub(super) queue_id: i32,
     pub(super) body: Vec<u8>,
-    pub(super) properties: BTreeMap<String, String>,
+    pub(super) properties: Fields,
     pub(super) sys_flag: i32,
     pub(super) flag: i32,
     pub(super) born_timestamp_ms: i64,
@@ -76,7 +76,7 @@ impl Store {
         let queue = queues.entry(message.queue_id).or_default();
         let queue_offset = queue.len() as u64;
         queue.push(self.log.len());
-        let property = |name: &str| message.properties.get(name).cloned();
+        let property = |name: &str| message.properties.get(name).map(str::to_owned);
         let stored = Stored {
             broker: broker.to_owned(),
             queue_offset,
@@ -97,7 +97,7 @@ impl Store {
         };
         // The fixed part of a stored message of version 1 is 91 bytes.
         // Java: MessageDecoder, MessageVersion.
-        let properties = format_properties(&stored.properties).len();
+        let properties = properties_bytes(&stored.properties);
         let size = 91 + stored.topic.len() + stored.body.len() + properties;
         self.end += size as u64;
         if let Some(key) = &stored.unique_key {

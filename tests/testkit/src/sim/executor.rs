@@ -539,11 +539,11 @@ impl State {
         let lines: Vec<String> = frames[from..]
             .iter()
             .map(|frame| {
-                let key = frame.ext.get("i").and_then(|properties| unique_key(properties));
+                let key = frame.ext.get("i").and_then(unique_key);
                 let topic = frame.ext.get("b").or_else(|| frame.ext.get("topic"));
                 let (node, code, link) = (frame.node, frame.code, frame.connection.0);
                 let mut line = format!("{node:?} gets {code} #{} on link {link}", frame.opaque);
-                for part in [topic.map(|it| &**it), key].into_iter().flatten() {
+                for part in [topic, key].into_iter().flatten() {
                     line.push(' ');
                     line.push_str(part);
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::check::{Checks, Moment, Seen, Violation};
 use crate::cluster::Node;
-use crate::wire::{Command, parse_properties, request_code, split_frame};
+use crate::wire::{Command, Fields, property, request_code, split_frame};
 
 /// A request of a client as it went into a socket.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct WireAnswer {
     /// Its code.
     pub code: i32,
     /// Its fields.
-    pub ext: BTreeMap<String, String>,
+    pub ext: Fields,
     /// What it says in words.
     pub remark: String,
     /// The rest of an answer about a route; nothing of others.
@@ -64,7 +64,7 @@ impl WireFrame {
             answer: None,
         };
         if frame.is_send() {
-            frame.unique_key = parse_properties(frame.properties()).remove("UNIQ_KEY");
+            frame.unique_key = property(frame.properties(), "UNIQ_KEY").map(str::to_owned);
         }
         frame
     }
@@ -84,7 +84,7 @@ impl WireFrame {
         let ext = &self.command.ext;
         let names: &[&str] =
             if self.command.code == request_code::SEND_MESSAGE_V2 { &["b"] } else { &["topic"] };
-        names.iter().find_map(|name| ext.get(*name)).map_or("", String::as_str)
+        names.iter().find_map(|name| ext.get(name)).unwrap_or("")
     }
 
     /// The queue of a send.
@@ -96,7 +96,7 @@ impl WireFrame {
     /// The properties of a send, as sent.
     pub fn properties(&self) -> &str {
         let text = self.command.ext.get("i").or_else(|| self.command.ext.get("properties"));
-        text.map_or("", String::as_str)
+        text.unwrap_or("")
     }
 }
 

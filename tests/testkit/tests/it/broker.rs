@@ -1,9 +1,9 @@
 //! Brokers: what they store, refuse and remember.
 
-use std::collections::BTreeMap;
-
 use rocketmq_testkit::cluster::{ClusterConfig, ConnectionId, HALF_TOPIC, Node, ServerVersion};
-use rocketmq_testkit::wire::{Command, Heartbeat, format_properties, parse_offset_message_id};
+use rocketmq_testkit::wire::{
+    Command, Fields, Heartbeat, format_properties, parse_offset_message_id,
+};
 
 use crate::common::{BATCH, Bench, KEY, SEND_BINARY, Seen, hex, send, with_opaque};
 
@@ -30,13 +30,13 @@ fn a_java_send_is_stored_as_it_was_sent_and_the_receipt_names_it() {
     assert_eq!(stored.keys.as_deref(), Some("k1 k2"));
     assert_eq!(stored.properties.len(), 4);
     assert_eq!((stored.born_timestamp_ms, stored.store_ns), (1_700_000_000_000, 77));
-    assert_eq!(receipt.ext["queueId"], "1");
-    assert_eq!(receipt.ext["queueOffset"], "0");
-    assert_eq!(receipt.ext["transactionId"], KEY);
-    assert_eq!(receipt.ext["MSG_REGION"], "DefaultRegion");
-    assert_eq!(receipt.ext["TRACE_ON"], "true");
+    assert_eq!(&receipt.ext["queueId"], "1");
+    assert_eq!(&receipt.ext["queueOffset"], "0");
+    assert_eq!(&receipt.ext["transactionId"], KEY);
+    assert_eq!(&receipt.ext["MSG_REGION"], "DefaultRegion");
+    assert_eq!(&receipt.ext["TRACE_ON"], "true");
     let second = bench.ask(&send("T", 1, "K2", b"again"));
-    assert_eq!(second.ext["queueOffset"], "1");
+    assert_eq!(&second.ext["queueOffset"], "1");
     let (address, offset) = parse_offset_message_id(&second.ext["msgId"]).expect("an id");
     assert_eq!(address, bench.cluster.address(Node::Broker(0)));
     assert_eq!(offset, bench.cluster.stored_by_key("K2")[0].commit_log_offset);
@@ -66,11 +66,11 @@ fn long_field_names_carry_the_same_message() {
         ("properties", "i"),
     ];
     for (name, letter) in names {
-        long.ext.insert(name.into(), short.ext[letter].clone());
+        long.ext.insert(name, &short.ext[letter]);
     }
     let mut bench = Bench::broker(config());
-    assert_eq!(bench.ask(&long).ext["queueId"], "2");
-    assert_eq!(bench.ask(&short).ext["queueOffset"], "1");
+    assert_eq!(&bench.ask(&long).ext["queueId"], "2");
+    assert_eq!(&bench.ask(&short).ext["queueOffset"], "1");
 }
 
 #[test]
@@ -83,14 +83,14 @@ fn a_batch_is_several_messages_with_one_receipt() {
     };
     let receipt = bench.ask(&batch("true"));
     assert_eq!(receipt.ext["msgId"].split(',').count(), 2);
-    assert_eq!((receipt.ext["queueOffset"].as_str(), receipt.ext["queueId"].as_str()), ("0", "3"));
+    assert_eq!((&receipt.ext["queueOffset"], &receipt.ext["queueId"]), ("0", "3"));
     let stored = bench.cluster.stored("T");
     let bodies: Vec<_> = stored.iter().map(|stored| stored.body.as_slice()).collect();
     assert_eq!(bodies, [b"A".as_slice(), b"BC"]);
     assert_eq!(stored[0].unique_key.as_deref(), Some("U1"));
     assert_eq!((stored[1].flag, stored[1].tags.as_deref()), (258, Some("x")));
     // The field decides, not the code.
-    assert_eq!(bench.ask(&batch("false")).ext["queueOffset"], "2");
+    assert_eq!(&bench.ask(&batch("false")).ext["queueOffset"], "2");
     assert_eq!(bench.cluster.stored("T")[2].body, hex(BATCH));
     let mut broken = batch("true");
     broken.body.pop();
@@ -103,13 +103,13 @@ fn a_batch_is_several_messages_with_one_receipt() {
 fn queue_minus_one_means_any_and_a_wrong_queue_is_refused() {
     let mut bench = Bench::broker(config());
     let queues: Vec<_> = (0..4).map(|_| bench.ask(&send("T", -1, "K", b"x"))).collect();
-    let mut queues: Vec<_> = queues.iter().map(|receipt| receipt.ext["queueId"].clone()).collect();
+    let mut queues: Vec<_> = queues.iter().map(|receipt| &receipt.ext["queueId"]).collect();
     queues.sort();
     assert_eq!(queues, ["0", "1", "2", "3"]);
     let refused = bench.ask(&send("T", 4, "BAD", b"x"));
     assert_eq!(refused.code, 29);
     assert!(refused.remark.expect("text").starts_with("request queueId[4] is illegal"));
-    assert_eq!(refused.ext["TRACE_ON"], "true");
+    assert_eq!(&refused.ext["TRACE_ON"], "true");
     assert_eq!(Bench::broker(old()).ask(&send("T", 4, "K", b"x")).code, 1);
     assert_eq!(bench.cluster.stored_by_key("BAD"), []);
 }
@@ -146,10 +146,9 @@ fn body_limits_are_those_measured() {
 #[test]
 fn property_limits_are_those_measured() {
     let limit = |config: &ClusterConfig, with: &[(&str, &str)], length: usize| {
-        let mut properties: BTreeMap<String, String> =
-            with.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let mut properties: Fields = with.iter().copied().collect();
         let rest = length - format_properties(&properties).len() - "x\u{1}\u{2}".len();
-        properties.insert("x".into(), "y".repeat(rest));
+        properties.insert("x", "y".repeat(rest));
         let text = format_properties(&properties);
         assert_eq!(text.len(), length);
         Bench::broker(config.clone()).ask(&send("T", 0, "", b"x").field("i", text)).code
@@ -222,8 +221,8 @@ fn heartbeats_and_farewells_are_remembered() {
         consumer_groups: Vec::new(),
     };
     let answer = bench.ask(&Command::request(34, 1).with_body(heartbeat.encode()));
-    assert_eq!(answer.ext["IS_SUPPORT_HEART_BEAT_V2"], "true");
-    assert_eq!(answer.ext["IS_SUB_CHANGE"], "true");
+    assert_eq!(&answer.ext["IS_SUPPORT_HEART_BEAT_V2"], "true");
+    assert_eq!(&answer.ext["IS_SUB_CHANGE"], "true");
     assert_eq!(bench.cluster.heartbeats(0)[0].heartbeat, heartbeat);
     assert_eq!(bench.cluster.client_connection(0, "c@1"), Some(bench.connection));
     let farewell = Command::request(35, 2).field("clientID", "c@1").field("producerGroup", "PG");
@@ -268,14 +267,14 @@ fn prepared_messages_wait_and_every_commit_delivers_a_copy() {
     let end = |decision: &str| {
         Command::request(37, 2)
             .field("producerGroup", "PG")
-            .field("tranStateTableOffset", receipt.ext["queueOffset"].clone())
+            .field("tranStateTableOffset", &receipt.ext["queueOffset"])
             .field("commitLogOffset", half.commit_log_offset.to_string())
             .field("commitOrRollback", decision)
             .field("msgId", "TX")
     };
     let check = bench.cluster.check_request(&half).expect("a prepared message");
-    assert_eq!((check.code, check.flag, check.ext["topic"].as_str()), (39, 2, HALF_TOPIC));
-    assert_eq!(check.ext["transactionId"], "TX");
+    assert_eq!((check.code, check.flag, &check.ext["topic"]), (39, 2, HALF_TOPIC));
+    assert_eq!(&check.ext["transactionId"], "TX");
     assert_eq!(bench.bytes(&end("0").encode()), [], "undecided is never answered");
     assert_eq!(bench.ask(&end("12")).remark.as_deref(), Some("not set any response code"));
     assert_eq!(bench.cluster.stored("T"), []);

@@ -1,12 +1,11 @@
 //! What the tests of this crate share: recorded bytes and a client that sends raw frames.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rocketmq_testkit::cluster::{ActionKind, Cluster, ClusterConfig, ConnectionId, Node};
-use rocketmq_testkit::wire::{Command, format_properties, split_frame};
+use rocketmq_testkit::wire::{Command, Fields, format_properties, split_frame};
 
 pub(crate) const KEY: &str = "7F00000100010000000000000000002A";
 
@@ -58,12 +57,8 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 
 /// A send with one-letter fields.
 pub(crate) fn send(topic: &str, queue_id: i32, key: &str, body: &[u8]) -> Command {
-    let properties = BTreeMap::from([
-        ("KEYS".to_owned(), "k1 k2".to_owned()),
-        ("TAGS".to_owned(), "TagA".to_owned()),
-        ("UNIQ_KEY".to_owned(), key.to_owned()),
-        ("WAIT".to_owned(), "true".to_owned()),
-    ]);
+    let properties = [("KEYS", "k1 k2"), ("TAGS", "TagA"), ("UNIQ_KEY", key), ("WAIT", "true")];
+    let properties = Fields::from_iter(properties);
     Command::request(310, 1)
         .field("a", "PG")
         .field("b", topic)

@@ -48,8 +48,8 @@ fn receipts_answer_their_requests_in_every_encoding() {
                 let receipt = client.ask(&request);
                 assert_eq!((receipt.code, receipt.opaque, receipt.flag), (0, opaque, 1));
                 assert_eq!(receipt.encoding, expected);
-                assert_eq!(receipt.ext["queueOffset"], "0");
-                assert_eq!(receipt.ext["queueId"], "0");
+                assert_eq!(&receipt.ext["queueOffset"], "0");
+                assert_eq!(&receipt.ext["queueId"], "0");
                 assert_eq!(receipt.ext["msgId"].len(), 32);
                 assert_eq!(receipt.ext["transactionId"].len(), 32);
             }

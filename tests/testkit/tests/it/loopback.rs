@@ -43,7 +43,7 @@ fn a_client_finds_its_broker_by_the_route() {
     let broker = route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().expect("an address");
     assert_eq!(broker, cluster.address(BROKER).to_string());
     let mut client = Client::connect(broker.parse().expect("an address"));
-    assert_eq!(client.ask(&message(1)).ext["queueOffset"], "0");
+    assert_eq!(&client.ask(&message(1)).ext["queueOffset"], "0");
     assert_eq!(cluster.with(|cluster| cluster.stored_by_key("K1").len()), 1);
     assert_eq!(cluster.with(|cluster| cluster.frames_of(BROKER, 310).len()), 1);
 }
@@ -123,7 +123,7 @@ fn a_killed_broker_refuses_until_it_restarts_on_the_same_port() {
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         cluster.with(|cluster| cluster.restart(BROKER));
         client = Client::connect(address);
-        assert_eq!(client.ask(&message(round)).ext["queueOffset"], (round - 1).to_string());
+        assert_eq!(&client.ask(&message(round)).ext["queueOffset"], (round - 1).to_string());
     }
     cluster.with(|cluster| cluster.refuse(BROKER));
     assert!(TcpStream::connect(address).is_err());

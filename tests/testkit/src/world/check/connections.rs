@@ -62,7 +62,7 @@ impl Connections {
         let words = self.words.entry(frame.link).or_default();
         words.greeted |= code == request_code::HEART_BEAT;
         if code == request_code::UNREGISTER_CLIENT {
-            let group = frame.command.ext.get("producerGroup").cloned().unwrap_or_default();
+            let group = frame.command.ext.get("producerGroup").unwrap_or_default().to_owned();
             let count = words.farewells.entry(group).or_default();
             *count += 1;
             if *count > 1 {

@@ -153,7 +153,7 @@ impl Blow {
                 let connections = cluster.connections(broker);
                 if let Some(connection) = connections.first() {
                     let mut request = cluster.broker_request(code).with_body(body);
-                    request.ext.insert("sysFlag".into(), "1".into());
+                    request.ext.insert("sysFlag", "1");
                     cluster.send_request(broker, *connection, request);
                 }
             });
