@@ -347,7 +347,8 @@ pub enum AttemptFailure {
     /// The route names no address for the broker's master.
     #[error("the route has no address for the broker's master")]
     NoAddress,
-    /// The send was cancelled or the client closed while the attempt ran.
+    /// The send was cancelled, the client closed, or an earlier attempt was answered after all
+    /// while this one ran.
     #[error("given up")]
     GivenUp,
     /// A name server's answer was not a route.

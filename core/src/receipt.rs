@@ -66,7 +66,8 @@ pub struct SendReceipt {
     pub elapsed: Duration,
     /// Time from the start of the successful attempt to the acknowledgement.
     pub attempt_elapsed: Duration,
-    /// The attempts that failed before.
+    /// The attempts that failed before; and the one that was under way, if an earlier one was
+    /// answered after all. Each that is [`Unknown`](crate::Delivery::Unknown) may be one more copy.
     pub failed_attempts: Vec<Attempt>,
 }
 

@@ -408,12 +408,18 @@ impl Client {
         if !under_way && op.failed.get(index).is_none() {
             return;
         }
-        self.leave(id);
+        let stage = op.current.as_ref().filter(|_| !under_way).map(|current| current.stage);
+        let stays_out = self.leave(id);
         // Taken apart where it is: a send is too large to be moved for nothing.
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        let current = op.current.take().filter(|_| under_way);
+        if let Some(stage) = stage {
+            // Its sender has to know that there may be another copy.
+            let delivery = if stays_out { Delivery::NotSent } else { Delivery::Unknown };
+            op.fail_current(now, stage, AttemptFailure::GivenUp, delivery);
+        }
+        let current = op.current.take();
         let Some(mut receipt) = op.receipt(now, number, current, status, place) else {
             return;
         };
@@ -692,10 +698,10 @@ impl Client {
         self.ops.remove(id)
     }
 
-    /// Removes a send from every table but that of the sends.
-    fn leave(&mut self, id: OpId) {
+    /// Removes a send from every table but that of the sends. Whether the attempt under way, if there is one, has sent nothing and never will.
+    fn leave(&mut self, id: OpId) -> bool {
         let Some(op) = self.ops.get_mut(id) else {
-            return;
+            return true;
         };
         if !planted!(TimerKept) {
             self.timers.cancel(&mut op.timer);
@@ -709,16 +715,18 @@ impl Client {
         let (awaited, number) = (op.command.mode == Mode::Awaited, op.number);
         let left = op.current.as_ref().filter(|current| awaited && current.stage >= Stage::Write);
         let request = left.and_then(|current| Some((current.conn?, current.opaque)));
+        let connecting = left.is_none();
         let unwritten = left.filter(|current| current.stage == Stage::Write).cloned();
         for entry in core::mem::take(&mut op.outstanding) {
             self.remember_late(entry.conn, entry.opaque, id);
         }
         if unwritten.is_some_and(|it| self.take_back(id, number, &it) == TakenBack::Removed) {
-            return;
+            return true;
         }
         if let Some((conn, opaque)) = request {
             self.remember_late(conn, opaque, id);
         }
+        connecting
     }
 
     fn remember_late(&mut self, conn: ConnId, opaque: i32, id: OpId) {
