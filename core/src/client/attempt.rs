@@ -698,7 +698,8 @@ impl Client {
         self.ops.remove(id)
     }
 
-    /// Removes a send from every table but that of the sends. Whether the attempt under way, if there is one, has sent nothing and never will.
+    /// Removes a send from every table but that of the sends. Whether the attempt under way, if
+    /// there is one, has sent nothing and never will.
     fn leave(&mut self, id: OpId) -> bool {
         let Some(op) = self.ops.get_mut(id) else {
             return true;
