@@ -108,14 +108,14 @@ impl Avoidance {
                 let broker = brokers.entry(broker_name.to_string()).or_default();
                 broker.announced = Some(isolated_until.as_nanos());
             }
-            Event::AttemptFailed { op, number, failure, retry_at, .. } => {
+            Event::AttemptFailed { op, number, failure, .. } => {
                 let Some(send) = facts.by_op(client, *op) else { return };
                 let known = &facts.sends[send];
                 let Some(start) = known.starts.get(*number as usize - 1) else { return };
                 if let Some(sign) = sign_of(failure) {
                     self.note(facts, routes, client, (start, sign), found);
                 }
-                if *failure == AttemptFailure::TimedOut && retry_at.is_some() {
+                if *failure == AttemptFailure::TimedOut && *number < known.attempts_max {
                     too_long(facts, routes, send, start, found);
                 }
             }
