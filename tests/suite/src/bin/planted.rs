@@ -63,7 +63,12 @@ mod hunt {
                 Ok(true)
             }
             Task::Show(name, seed) => {
-                choose(Some(named(name)?));
+                choose(
+                    Some(name)
+                        .filter(|name| *name != "none")
+                        .map(|name| named(name))
+                        .transpose()?,
+                );
                 show_seed(*seed);
                 Ok(true)
             }

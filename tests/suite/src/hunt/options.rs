@@ -9,7 +9,7 @@ pub enum Task {
     List,
     /// Hunt one mistake, or none, in this process, and print what was found.
     Alone(Option<String>),
-    /// Run one seed with one mistake and print its story.
+    /// Run one seed with one mistake, or with `none`, and print its story.
     Show(String, u64),
 }
 

@@ -320,11 +320,21 @@ impl Known {
             view.sure = Some(published);
             view.maybe.clear();
         }
+        // A route that came after this one, and changed nothing that is told, may name it again.
+        let same = |it: &&Answered| (it.opaque, &it.topic) == (answered.opaque, &answered.topic);
+        let later = self.fresh.iter().skip_while(|it| !same(it)).skip(1);
+        let later: Vec<_> = later.flat_map(|it| &it.route.brokers).collect();
         for broker in answered.route.brokers.iter().filter(|broker| is_somewhere(broker)) {
             let address = master_of(broker);
+            let named = |other: &str| {
+                let mut others = later.iter().filter(|it| it.broker_name == broker.broker_name);
+                others.any(|it| master_of(it) == other)
+            };
             let masters = self.masters.entry(broker.broker_name.clone()).or_default();
             for master in masters.iter_mut().filter(|it| it.address != address) {
-                master.until.get_or_insert(facts.now);
+                if !named(&master.address) {
+                    master.until.get_or_insert(facts.now);
+                }
             }
         }
     }
