@@ -11,7 +11,7 @@ use rocketmq_core::{AttemptFailure, Event};
 
 use super::attempts::share;
 use super::delivery::stems_from;
-use super::facts::{Facts, SendFacts, Start};
+use super::facts::{Facts, FrameFacts, SendFacts, Start};
 use super::routes::{Published, Routes};
 use super::{Found, Seen};
 use crate::world::Outcome;
@@ -115,7 +115,10 @@ impl Avoidance {
                 if let Some(sign) = sign_of(failure) {
                     self.note(facts, routes, client, (start, sign), found);
                 }
-                if *failure == AttemptFailure::TimedOut && *number < known.attempts_max {
+                // After a weak acknowledgement there is one more attempt, and no other.
+                let weak = |frame: &FrameFacts| frame.answer.as_ref().is_some_and(|a| a.is_weak());
+                let last = *number >= known.attempts_max || known.frames.iter().any(weak);
+                if *failure == AttemptFailure::TimedOut && !last {
                     too_long(facts, routes, send, start, found);
                 }
             }
