@@ -25,6 +25,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ use crate::network::{Direction, LinkId, Network, nanos};
 
 mod check;
 mod drive;
+mod machine;
 mod model;
 mod send;
 pub mod story;
@@ -56,6 +58,7 @@ pub use tap::{WireAnswer, WireFrame};
 pub use trace::Trace;
 
 use check::{Checks, Seen};
+use machine::Machine;
 use tap::Tap;
 
 /// How the loop around the machine behaves, within what it may do.
@@ -131,7 +134,7 @@ pub struct World {
 
 /// A client and what the application around it remembers.
 struct Peer {
-    machine: Client,
+    machine: Machine,
     ids: OpIds,
     keys: UniqueKeySource,
     group: GroupId,
@@ -214,7 +217,7 @@ impl World {
         let group = machine.register(Instant::ZERO, group).expect("the group is legal and new");
         let host = IpAddr::V4(Ipv4Addr::new(10, 9, 0, index as u8 + 1));
         self.clients.push(Peer {
-            machine,
+            machine: Machine::new(machine),
             ids: OpIds::new(),
             keys: UniqueKeySource::new(host, 4711, index as u32, 0),
             group,
@@ -280,14 +283,14 @@ impl World {
         let index = self.sends.len();
         let clock = self.clock(spec.client);
         let peer = &mut self.clients[spec.client];
-        let config = peer.machine.config().clone();
+        let config = peer.machine.config();
         let unique_key = peer.keys.next(wall.as_millis());
         let timeout = spec.timeout.unwrap_or(config.send_timeout);
         let message = Message::new(spec.topic.clone(), spec.body.clone())
             .with_wait_stored(spec.wait_stored)
             .with_property("number", index.to_string());
         let reading = ClockReading { instant: clock, wall };
-        let message = PreparedMessage::new(message, unique_key, reading, &config)
+        let message = PreparedMessage::new(message, unique_key, reading, config)
             .expect("scenarios send legal messages");
         let command = SendCommand {
             group: peer.group,
@@ -313,8 +316,7 @@ impl World {
             spec,
         });
         let client = self.sends[index].spec.client;
-        let text = format!("c{client} < send {op} #{index} {unique_key}");
-        self.note(text);
+        self.note(format_args!("c{client} < send {op} #{index} {unique_key}"));
         let peer = &mut self.clients[client];
         peer.open.insert(op, index);
         self.checks.called(now, &self.sends[index]);
@@ -330,7 +332,7 @@ impl World {
     pub fn cancel(&mut self, id: SendId) -> bool {
         let (client, op) = (self.sends[id.0].spec.client, self.sends[id.0].op);
         let clock = self.clock(client);
-        self.note(format!("c{client} < cancel {op} #{}", id.0));
+        self.note(format_args!("c{client} < cancel {op} #{}", id.0));
         if self.sends[id.0].outcome.is_none() {
             let now = self.now();
             self.sends[id.0].cancelled_ns.get_or_insert(now);
@@ -359,7 +361,7 @@ impl World {
     /// Closes a client; sends may go on for `grace`.
     pub fn shutdown(&mut self, client: usize, grace: Duration) {
         let clock = self.clock(client);
-        self.note(format!("c{client} < shutdown {grace:?}"));
+        self.note(format_args!("c{client} < shutdown {grace:?}"));
         self.clients[client].closing = true;
         let until_ns = self.now().saturating_add(nanos(grace));
         self.see(Seen::Shut { client, until_ns });
@@ -370,7 +372,7 @@ impl World {
     /// Waits for a name server with the first client; see [`World::ready`].
     pub fn wait_ready(&mut self, waiter: u64, timeout: Duration) {
         let clock = self.clock(0);
-        self.note(format!("c0 < wait_ready {waiter}"));
+        self.note(format_args!("c0 < wait_ready {waiter}"));
         self.clients[0].machine.wait_ready(clock, waiter, clock + timeout);
         self.after_input();
     }
@@ -421,13 +423,13 @@ impl World {
     /// Makes the live connections of a server half-open: nothing gets through any more.
     pub fn silence(&mut self, node: Node) {
         self.network.silence(node);
-        self.note(format!("{node:?} silenced"));
+        self.note(format_args!("{node:?} silenced"));
     }
 
     /// The server stops to read from its live connections.
     pub fn stop_reading(&mut self, node: Node) {
         self.network.stop_reading(node);
-        self.note(format!("{node:?} reads no more"));
+        self.note(format_args!("{node:?} reads no more"));
     }
 
     /// Cuts the live connections of a server once so many more bytes have gone towards it.
@@ -673,13 +675,13 @@ impl World {
     ) {
         let begin_ns = self.now();
         let end_ns = begin_ns.saturating_add(nanos(length));
-        self.note(format!("fault {name} at {node:?} for {length:?}"));
+        self.note(format_args!("fault {name} at {node:?} for {length:?}"));
         self.faults.push(FaultSpan { number, name, node, begin_ns, end_ns });
     }
 
     fn begin_phase(&mut self, name: &'static str) {
         if self.phases.last().is_none_or(|(last, _)| *last != name) {
-            self.note(format!("phase {name}"));
+            self.note(format_args!("phase {name}"));
             self.phases.push((name, self.now()));
         }
     }
@@ -716,7 +718,7 @@ impl World {
     /// What the observers found goes into the story.
     fn gather(&mut self) {
         for violation in self.checks.take() {
-            self.note(format!("! {violation}"));
+            self.note(format_args!("! {violation}"));
             self.violations.push(violation);
         }
     }
@@ -740,10 +742,9 @@ impl World {
         self.checks.see(self.network.now(), seen);
     }
 
-    fn note(&mut self, text: String) {
-        let (seconds, rest) = (self.now() / 1_000_000_000, self.now() % 1_000_000_000);
-        self.checks.line(&text);
-        self.trace.push(format!("{seconds}.{rest:09} {text}"));
+    fn note(&mut self, text: fmt::Arguments<'_>) {
+        let line = self.trace.push(self.network.now(), text);
+        self.checks.line(line);
     }
 
     fn plan(&mut self, at: u64, what: Happening) {
@@ -767,8 +768,7 @@ impl World {
         };
         let unfinished = self.tap.is_unfinished(client);
         self.checks.ended(index, unfinished, self.network.cluster());
-        let line = format!("c{client} > {op} #{index} {}", outcome.line());
-        self.note(line);
+        self.note(format_args!("c{client} > {op} #{index} {}", outcome.line()));
         let peer = &mut self.clients[client];
         peer.ids.free(op);
         let record = &mut self.sends[index];

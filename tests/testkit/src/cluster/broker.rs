@@ -123,6 +123,7 @@ impl Broker {
         // Both fields come with refusals too, once the header could be read.
         // Java: SendMessageProcessor#preSend.
         let decorate = |mut response: Command| {
+            response.ext = Fields::with_capacity(160);
             response.ext.insert("MSG_REGION", &config.region);
             response.ext.insert("TRACE_ON", "true");
             response

@@ -266,7 +266,13 @@ impl Cluster {
             return;
         };
         state.buffer.extend_from_slice(bytes);
-        self.work_off(node, connection);
+        // Bytes may come one at a time: nothing can happen before the frame is whole, unless a
+        // script or a verdict waits for a part of it.
+        let unscripted = self.scripts.get(&node).is_none_or(Script::is_empty);
+        let waits = unscripted && matches!(state.decided, None | Some(None));
+        if !(waits && split_frame(&state.buffer) == Ok(None)) {
+            self.work_off(node, connection);
+        }
     }
 
     /// A client's connection ended, whoever ended it.

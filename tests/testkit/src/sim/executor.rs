@@ -522,7 +522,7 @@ impl State {
     /// Adds a line to the story.
     pub(super) fn note(&mut self, text: &str) {
         let now = self.network.now();
-        self.trace.push(format!("{}.{:09} {text}", now / 1_000_000_000, now % 1_000_000_000));
+        self.trace.push(now, format_args!("{text}"));
     }
 
     /// Makes something part of what two runs have to agree on, without a line in the story.

@@ -59,11 +59,14 @@ impl World {
         loop {
             let mut quiet = true;
             for client in 0..self.clients.len() {
-                while let Some(output) = self.clients[client].machine.poll_output() {
+                if !self.clients[client].machine.is_touched() {
+                    continue;
+                }
+                while let Some(output) = self.clients[client].machine.outlet().poll_output() {
                     quiet = false;
                     self.output(client, output);
                 }
-                while let Some(conn) = self.clients[client].machine.poll_transmit() {
+                while let Some(conn) = self.clients[client].machine.outlet().poll_transmit() {
                     quiet = false;
                     self.write(client, conn);
                 }
@@ -74,8 +77,12 @@ impl World {
         }
         for client in 0..self.clients.len() {
             let peer = &mut self.clients[client];
+            if !peer.machine.is_touched() {
+                continue;
+            }
+            peer.machine.rest();
             let (tables, links) = (peer.machine.table_sizes(), peer.links.len());
-            let next = peer.machine.poll_timeout().map(|(at, _)| at);
+            let next = peer.machine.outlet().poll_timeout().map(|(at, _)| at);
             self.see(Seen::Rest { client, tables: &tables, next, links });
         }
         self.checks.settled();
@@ -88,7 +95,7 @@ impl World {
     fn wake(&mut self, client: usize) -> Option<u64> {
         let late = self.habits.late_timers;
         let peer = &mut self.clients[client];
-        let (deadline, _) = peer.machine.poll_timeout()?;
+        let (deadline, _) = peer.machine.outlet().poll_timeout()?;
         if let Some((known, at)) = peer.wake
             && known == deadline
         {
@@ -103,7 +110,7 @@ impl World {
     fn serve_timer(&mut self, client: usize) {
         let clock = self.clock(client);
         let reason = self.clients[client].machine.poll_timeout().map(|(_, reason)| reason);
-        self.note(format!("c{client} < timeout {reason:?}"));
+        self.note(format_args!("c{client} < timeout {reason:?}"));
         if let Some(reason) = reason {
             match self.timeouts.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, count)) => *count += 1,
@@ -180,7 +187,7 @@ impl World {
         match output {
             Output::Connect { conn, address } => self.dial(client, conn, &address.to_string()),
             Output::Close { conn, reason } => {
-                self.note(format!("c{client} > close {conn} {reason}"));
+                self.note(format_args!("c{client} > close {conn} {reason}"));
                 let link = self.clients[client].links.get(&conn).map(|wire| wire.link);
                 if let Some(link) = link.filter(|_| reason == CloseReason::Shutdown) {
                     let excused = !self.network.is_clear(link);
@@ -195,17 +202,17 @@ impl World {
                 }
             },
             Output::Ready { waiter, result } => {
-                self.note(format!("c{client} > ready {waiter} {}", result.is_ok()));
+                self.note(format_args!("c{client} > ready {waiter} {}", result.is_ok()));
                 let now = self.now();
                 self.clients[client].ready.push((now, waiter, result));
             }
             Output::Closed => {
-                self.note(format!("c{client} > closed"));
+                self.note(format_args!("c{client} > closed"));
                 self.clients[client].closed_ns = Some(self.network.now());
                 self.see(Seen::Closed { client });
             }
             Output::Event(event) => {
-                self.note(format!("c{client} > {event:?}"));
+                self.note(format_args!("c{client} > {event:?}"));
                 self.see(Seen::Event { client, event: &event });
                 let now = self.now();
                 self.clients[client].events.push((now, event));
@@ -216,7 +223,7 @@ impl World {
 
     fn dial(&mut self, client: usize, conn: ConnId, address: &str) {
         let node = self.network.resolve(address);
-        self.note(format!("c{client} > connect {conn} {address} {node:?}"));
+        self.note(format_args!("c{client} > connect {conn} {address} {node:?}"));
         let brokers = 0..self.cluster().config().brokers;
         if brokers.flat_map(|broker| self.cluster().slaves(broker)).any(|(_, it)| it == address) {
             self.violate(17, format!("{conn} goes to {address}, which is a slave"));
@@ -247,7 +254,7 @@ impl World {
                     let now = self.network.now();
                     self.tap.sent(link.0, (client, node), now, &bytes[..taken], &mut self.checks);
                 }
-                self.note(format!("c{client} > {conn} takes {taken}"));
+                self.note(format_args!("c{client} > {conn} takes {taken}"));
             }
             let clock = self.clock(client);
             self.clients[client].machine.handle_transmitted(clock, conn, taken);
@@ -285,7 +292,7 @@ impl World {
 
     fn connected(&mut self, link: LinkId) {
         let Some((client, conn)) = self.owners.get(&link).copied() else { return };
-        self.note(format!("c{client} < connected {conn}"));
+        self.note(format_args!("c{client} < connected {conn}"));
         if let Some(wire) = self.clients[client].links.get_mut(&conn) {
             wire.connected = true;
         }
@@ -296,7 +303,7 @@ impl World {
 
     fn connect_failed(&mut self, link: LinkId, failure: DialFailure) {
         let Some((client, conn)) = self.owners.get(&link).copied() else { return };
-        self.note(format!("c{client} < connect {conn} failed: {failure:?}"));
+        self.note(format_args!("c{client} < connect {conn} failed: {failure:?}"));
         self.forget(link);
         let failure = match failure {
             DialFailure::Refused => ConnectFailure::Refused,
@@ -319,7 +326,7 @@ impl World {
             wire.inbox.extend_from_slice(&piece);
             peer.machine.handle_received(clock, conn, &mut wire.inbox);
         }
-        self.note(format!("c{client} < {conn} receives {total}"));
+        self.note(format_args!("c{client} < {conn} receives {total}"));
     }
 
     fn ended(&mut self, link: LinkId, end: End) {
@@ -328,7 +335,7 @@ impl World {
             End::Eof => CloseReason::Eof,
             End::Reset => CloseReason::Reset,
         };
-        self.note(format!("c{client} < closed {conn} {reason}"));
+        self.note(format_args!("c{client} < closed {conn} {reason}"));
         self.forget(link);
         let clock = self.clock(client);
         self.clients[client].machine.handle_closed(clock, conn, reason);

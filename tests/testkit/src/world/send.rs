@@ -1,5 +1,6 @@
 //! What a simulated application sends, and how it ended.
 
+use std::fmt;
 use std::time::Duration;
 
 use rocketmq_core::{
@@ -131,19 +132,28 @@ impl Outcome {
         }
     }
 
-    /// One line for the trace: everything that matters about the end.
-    pub(crate) fn line(&self) -> String {
-        match self {
-            Outcome::Stored(r) => format!(
+    /// For the trace: everything that matters about the end.
+    pub(super) fn line(&self) -> impl fmt::Display {
+        Line(self)
+    }
+}
+
+struct Line<'a>(&'a Outcome);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Outcome::Stored(r) => write!(
+                f,
                 "stored {:?} {} {:?} after {} failed",
                 r.status,
                 r.broker_name,
                 r.position.map(|p| (p.queue_id, p.queue_offset)),
                 r.failed_attempts.len()
             ),
-            Outcome::Sent(r) => format!("sent {} {}", r.broker_name, r.queue_id),
-            Outcome::Failed(error) => format!("failed {error}"),
-            Outcome::Rejected(kind) => format!("rejected {kind}"),
+            Outcome::Sent(r) => write!(f, "sent {} {}", r.broker_name, r.queue_id),
+            Outcome::Failed(error) => write!(f, "failed {error}"),
+            Outcome::Rejected(kind) => write!(f, "rejected {kind}"),
         }
     }
 }

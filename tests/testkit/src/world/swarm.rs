@@ -199,7 +199,7 @@ impl Plan {
         }
         if options.echo {
             world.trace.echo();
-            world.note(format!("{self:?}"));
+            world.note(format_args!("{self:?}"));
         }
         for client in 1..self.clients {
             let group = format!("group-{}", client % self.groups);

@@ -138,13 +138,15 @@ impl Tap {
             side.begun = checks.moment(now);
         }
         side.sent.extend_from_slice(bytes);
-        let mut rest = std::mem::take(&mut side.sent);
+        let sent = std::mem::take(&mut side.sent);
+        let mut taken = 0;
         let mut begun = side.begun;
         loop {
-            match split_frame(&rest) {
+            let rest = sent.get(taken..).unwrap_or_default();
+            match split_frame(rest) {
                 Ok(Some(length)) => {
-                    let behind = rest.split_off(length);
-                    match Command::decode(&rest) {
+                    taken += length;
+                    match Command::decode(&rest[..length]) {
                         Ok(command) => {
                             let frame = WireFrame::new(link, (client, node), begun, command);
                             self.frame(WireFrame { written_ns: Some(now), ..frame }, now, checks);
@@ -154,19 +156,19 @@ impl Tap {
                         }
                     }
                     begun = checks.moment(now);
-                    rest = behind;
                 }
                 Ok(None) => break,
                 Err(error) => {
                     checks.violation(Violation::new(7, format!("sent no frame: {error}")));
-                    rest.clear();
+                    taken = sent.len();
                     break;
                 }
             }
         }
         let side = self.sides.entry(link).or_default();
         side.begun = begun;
-        side.sent = rest;
+        side.sent = sent;
+        side.sent.drain(..taken);
     }
 
     /// The client's end of a connection is gone: what was begun stays a fragment.
