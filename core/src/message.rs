@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ use crate::wire::{
 };
 
 /// A message to be sent. The body is shared, never copied, when the message is cloned.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 #[must_use]
 pub struct Message {
     topic: Cow<'static, str>,
@@ -129,6 +130,21 @@ impl Message {
     /// Takes the topic out of a message that is about to go.
     pub(crate) fn take_topic(&mut self) -> Cow<'static, str> {
         core::mem::take(&mut self.topic)
+    }
+}
+
+/// Of the body only its length: errors carry the message, and end up in logs.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .field("tag", &self.tag)
+            .field("keys", &self.keys)
+            .field("properties", &self.properties)
+            .field("wait_stored", &self.wait_stored)
+            .field("flag", &self.flag)
+            .finish()
     }
 }
 
@@ -365,4 +381,19 @@ fn is_bad(text: &str) -> bool {
 
 fn bounded(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{SendError, SendErrorKind};
+
+    #[test]
+    fn i30_a_body_is_not_shown_by_the_error_that_carries_it() {
+        let message = Message::new("Orders", "a secret order").with_tag("paid");
+        let error = SendError::not_sent(SendErrorKind::Closed, message);
+        let shown = alloc::format!("{error:?} {error}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains("14 bytes") && shown.contains("paid"), "{shown}");
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocketmq_testkit::world::swarm::{self, Options};
+use rocketmq_testkit::world::twins;
 
 /// What a swarm of the usual size reaches, or it has become too tame to find anything.
 const EXPECTED: [&str; 27] = [
@@ -55,6 +56,14 @@ fn judge(seed: u64) -> BTreeMap<String, u64> {
     if seed.is_multiple_of(10) {
         assert_eq!(report.hash, run().hash, "I-26: seed {seed} told two stories");
     }
+    // Twins come to the same: a third of this tenth of all seeds for each kind.
+    let twins = match seed % 30 {
+        5 => twins::segmentation(seed),
+        15 => twins::wall_clock(seed),
+        25 => twins::isolation(seed),
+        _ => Ok(()),
+    };
+    twins.unwrap_or_else(|violation| panic!("{violation}"));
     report.marks
 }
 

@@ -50,6 +50,7 @@ pub mod swarm;
 mod tap;
 pub mod timeline;
 mod trace;
+pub mod twins;
 
 pub use crate::network::{Cut, DialFault, LinkProfile, Random, Segmentation, Writes};
 pub use check::{Invariant, Status, Violation};

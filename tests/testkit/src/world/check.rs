@@ -25,6 +25,8 @@ mod once;
 mod order;
 mod routes;
 mod secrecy;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 pub(crate) use attempts::{is_denial, is_final, is_refusal, share};
@@ -32,6 +34,7 @@ pub(crate) use delivery::stems_from;
 pub(crate) use facts::{AnswerFacts, End, Facts, FrameFacts, Moment, SendFacts, Start};
 pub(crate) use invariant::Found;
 pub use invariant::{Invariant, Status, Violation};
+pub(crate) use secrecy::SECRET;
 
 /// Something that happened at the border between the machines and the rest of the world.
 #[derive(Clone, Copy, Debug)]

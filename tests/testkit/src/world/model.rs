@@ -22,6 +22,9 @@ use crate::network::nanos;
 /// Longest pause before another attempt.
 const BACK_OFF_MAX: u64 = 500_000_000;
 
+#[cfg(test)]
+mod tests;
+
 /// What became of one frame by some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {

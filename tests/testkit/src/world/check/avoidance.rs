@@ -11,7 +11,7 @@ use rocketmq_core::{AttemptFailure, Event};
 
 use super::attempts::share;
 use super::delivery::stems_from;
-use super::facts::{Facts, FrameFacts, SendFacts, Start};
+use super::facts::{Facts, FrameFacts, Moment, SendFacts, Start};
 use super::routes::{Published, Routes};
 use super::{Found, Seen};
 use crate::world::Outcome;
@@ -52,6 +52,8 @@ struct Broker {
     announced: Option<u64>,
     /// No route named it for a while, so it may have been forgotten.
     vague: bool,
+    /// When that was so last.
+    lost: Moment,
 }
 
 impl Avoidance {
@@ -65,7 +67,7 @@ impl Avoidance {
         match seen {
             Seen::Client { .. } => self.clients.push(BTreeMap::new()),
             Seen::Answer { frame: Some(frame), .. } if frame.is_route_query() => {
-                self.forget(frame.client, routes);
+                self.forget(facts, frame.client, routes);
             }
             Seen::Event { client, event } => self.event(facts, routes, *client, event, found),
             Seen::Ended { client, op, outcome: Outcome::Stored(receipt) } => {
@@ -85,9 +87,11 @@ impl Avoidance {
     }
 
     /// The client forgets what it knows of brokers that no route names any more, sooner or later.
-    fn forget(&mut self, client: usize, routes: &Routes) {
+    fn forget(&mut self, facts: &Facts, client: usize, routes: &Routes) {
         for (name, broker) in self.clients.get_mut(client).into_iter().flatten() {
-            broker.vague |= !routes.is_named(client, name);
+            if !routes.is_named(client, name) {
+                (broker.vague, broker.lost) = (true, facts.now);
+            }
         }
     }
 
@@ -153,6 +157,10 @@ impl Avoidance {
         };
         let until = now + isolation(latency);
         let announced = broker.announced.take();
+        // What is learnt from an attempt that is older than that is lost with the broker.
+        if start.at < broker.lost && announced.is_none() {
+            return;
+        }
         if broker.vague || !routes.is_named(client, &start.broker) {
             // What the client says of it now is the new beginning.
             broker.vague = announced.is_none();

@@ -61,7 +61,9 @@ pub(crate) struct LinkFacts {
     pub(crate) client: usize,
     pub(crate) address: String,
     pub(crate) node: Option<Node>,
-    pub(crate) connected: bool,
+    /// When it was dialled.
+    pub(crate) dialled: Moment,
+    pub(crate) connected: Option<Moment>,
     /// When the client's end was gone.
     pub(crate) gone: Option<Moment>,
     /// When the peer first asked to go away.
@@ -278,7 +280,8 @@ impl Facts {
                     client: *client,
                     address: (*address).to_owned(),
                     node: *node,
-                    connected: false,
+                    dialled: now,
+                    connected: None,
                     gone: None,
                     sent_away: None,
                     received: 0,
@@ -290,7 +293,7 @@ impl Facts {
             }
             Seen::Connected { link } => {
                 if let Some(link) = self.links.get_mut(link) {
-                    link.connected = true;
+                    link.connected = Some(now);
                 }
             }
             Seen::Gone { link } => {

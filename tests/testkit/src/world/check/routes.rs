@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rocketmq_core::Event;
 
-use super::facts::{ClientFacts, Facts, Moment, Start};
+use super::facts::{ClientFacts, Facts, LinkFacts, Moment, Start};
 use super::{Found, Observer, Seen};
 use crate::cluster::Node;
 use crate::network::nanos;
@@ -17,6 +17,8 @@ use crate::wire::{BrokerData, TopicRoute};
 use crate::world::{WireAnswer, WireFrame};
 
 const SECOND: u64 = 1_000_000_000;
+/// For so long a query that was given up may wait for its socket, and is still sent then.
+const STALL_MAX: u64 = 15 * SECOND;
 /// May be written to.
 const PERM_WRITE: i32 = 2;
 /// A route with more queues than that on one broker is malformed.
@@ -28,6 +30,8 @@ pub(super) struct Routes {
     queries: BTreeMap<(usize, Node, String), Queries>,
     /// When a client last got a route for a topic: the look-up was over then.
     found: BTreeMap<(usize, String), Moment>,
+    /// When a client last gave a server up that it had asked for a topic, by the server's address.
+    given_up: BTreeMap<(usize, String, String), Moment>,
 }
 
 /// What a client may know of routes.
@@ -46,12 +50,15 @@ struct Known {
 struct Master {
     /// Empty: there is none.
     address: String,
+    /// When it was last said.
+    named: Moment,
     /// When another took its place for sure.
     until: Option<Moment>,
 }
 
 #[derive(Clone, Debug)]
 struct Answered {
+    at: Moment,
     topic: String,
     opaque: i32,
     route: TopicRoute,
@@ -105,7 +112,7 @@ impl Routes {
     /// Whether a route that may be in force names a broker.
     pub(super) fn is_named(&self, client: usize, broker: &str) -> bool {
         let Some(known) = self.clients.get(client) else { return false };
-        known.topics.values().any(|view| {
+        known.topics.values().filter(|view| !view.vague).any(|view| {
             view.sure.iter().chain(&view.maybe).all(|published| published.contains_key(broker))
         })
     }
@@ -139,18 +146,26 @@ impl Routes {
         for broker in route.brokers.iter().filter(|broker| is_somewhere(broker)) {
             let address = master_of(broker);
             let masters = known.masters.entry(broker.broker_name.clone()).or_default();
-            if !masters.iter().any(|it| it.address == address && it.until.is_none()) {
-                masters.push(Master { address: address.to_owned(), until: None });
+            let live = |it: &&mut Master| it.address == address && it.until.is_none();
+            match masters.iter_mut().find(live) {
+                Some(known) => known.named = facts.now,
+                None => {
+                    let address = address.to_owned();
+                    masters.push(Master { address, named: facts.now, until: None });
+                }
             }
         }
         let config = &facts.clients[frame.client].config;
         let from_default = *topic == *config.create_topic_key;
         let published = published(&route, from_default.then_some(config.default_topic_queue_nums));
-        let answered = Answered { topic, opaque, route };
+        let answered = Answered { at: facts.now, topic, opaque, route };
         if from_default {
             for view in known.topics.values_mut().filter(|view| view.vague) {
                 view.maybe.push(published.clone());
             }
+            // It is no topic of this client, unless the client says so.
+            known.fresh.push(answered);
+            return;
         }
         let view = known.topics.entry(answered.topic.clone()).or_default();
         view.vague |= odd;
@@ -187,8 +202,10 @@ impl Routes {
             return;
         }
         let fresh = std::mem::take(&mut known.fresh);
-        let alone = facts.clients[client].config.name_servers.len() == 1;
-        for answered in fresh.into_iter().filter(|_| alone) {
+        let config = &facts.clients[client].config;
+        let alone = config.name_servers.len() == 1;
+        let own = |answered: &Answered| *answered.topic != *config.create_topic_key;
+        for answered in fresh.into_iter().filter(|it| alone && own(it)) {
             known.adopt(facts, &facts.clients[client], &answered, None);
         }
     }
@@ -223,12 +240,7 @@ impl Routes {
 
     /// The client does not wait for an answer of this server any more.
     fn gave_up(&mut self, facts: &Facts, client: usize, topic: &str, address: &str) {
-        let mine = |of: &(usize, Node, String)| of.0 == client && of.2 == topic;
-        for (_, queries) in self.queries.iter_mut().filter(|(of, _)| mine(of)) {
-            queries.last.take_if(|(link, ..)| {
-                facts.links.get(link).is_some_and(|link| link.address == address)
-            });
-        }
+        self.given_up.insert((client, topic.to_owned(), address.to_owned()), facts.now);
     }
 
     /// I-18: one query at a time for a topic, and not too many.
@@ -242,13 +254,14 @@ impl Routes {
         let timeout = nanos(config.request_timeout);
         let queries = self.queries.entry((client, node, topic.to_owned())).or_default();
         let over = self.found.get(&(client, topic.to_owned()));
+        let address = facts.links.get(&frame.link).map_or("", |link| &link.address);
+        let given_up = self.given_up.get(&(client, topic.to_owned(), address.to_owned()));
         if let Some((link, opaque, begun)) = queries.last
             && link == frame.link
-            // Those that waited for one dial were asked one after the other.
-            && frame.first_ns > begun.ns
             && frame.first_ns < begun.ns + timeout
             && !facts.answered(link, opaque)
-            && over.is_none_or(|over| *over < begun)
+            && given_up.is_none_or(|at| at.ns + STALL_MAX < begun.ns)
+            && over.is_none_or(|over| *over < begun && !waited(&facts.links[&link], *over, begun))
         {
             found.add(18, format!("{node:?} was asked twice at once for {topic}"));
         }
@@ -320,21 +333,13 @@ impl Known {
             view.sure = Some(published);
             view.maybe.clear();
         }
-        // A route that came after this one, and changed nothing that is told, may name it again.
-        let same = |it: &&Answered| (it.opaque, &it.topic) == (answered.opaque, &answered.topic);
-        let later = self.fresh.iter().skip_while(|it| !same(it)).skip(1);
-        let later: Vec<_> = later.flat_map(|it| &it.route.brokers).collect();
         for broker in answered.route.brokers.iter().filter(|broker| is_somewhere(broker)) {
             let address = master_of(broker);
-            let named = |other: &str| {
-                let mut others = later.iter().filter(|it| it.broker_name == broker.broker_name);
-                others.any(|it| master_of(it) == other)
-            };
             let masters = self.masters.entry(broker.broker_name.clone()).or_default();
-            for master in masters.iter_mut().filter(|it| it.address != address) {
-                if !named(&master.address) {
-                    master.until.get_or_insert(facts.now);
-                }
+            // A route that came later, and changed nothing that is told, may name another again.
+            let older = |it: &&mut Master| it.address != address && it.named < answered.at;
+            for master in masters.iter_mut().filter(older) {
+                master.until.get_or_insert(facts.now);
             }
         }
     }
@@ -375,6 +380,13 @@ fn published(route: &TopicRoute, template: Option<u32>) -> Published {
         }
     }
     published
+}
+
+/// Whether a query may have waited for the dial since before `over`, when a look-up ended: it is
+/// still sent, though nobody waits for its answer.
+fn waited(link: &LinkFacts, over: Moment, begun: Moment) -> bool {
+    let connected = link.connected.map_or(u64::MAX, |at| at.ns);
+    link.dialled < over && begun.ns < connected.saturating_add(SECOND)
 }
 
 /// A broker without any address is as good as not named.

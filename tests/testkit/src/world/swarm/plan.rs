@@ -10,6 +10,7 @@ use super::Cuts;
 use super::kinds::Kind;
 use crate::cluster::{ClusterConfig, ReplyEncoding, ServerVersion, TopicConfig};
 use crate::network::{LinkProfile, Random, Segmentation, Writes, nanos};
+use crate::world::check::SECRET;
 use crate::world::{Habits, SendSpec, World};
 
 /// The topics that exist from the beginning.
@@ -158,7 +159,10 @@ impl Plan {
 
     fn draw_send(&self, random: &mut Random, number: u64) -> SendSpec {
         let length = pick(random, &[1, 10, 10, 100, 100, 100, 1_000, 5_000]) as usize;
-        let body = format!("{number} ").repeat(length / 4 + 1);
+        let mut body = format!("{number} ").repeat(length / 4 + 1);
+        if body.len() >= SECRET.len() {
+            body.replace_range(..SECRET.len(), SECRET);
+        }
         let topic = if random.chance(30) { "Fresh" } else { pick(random, &TOPICS) };
         let spec = SendSpec::new(topic, body).by(random.below(self.clients as u64) as usize);
         match random.below(20) {
