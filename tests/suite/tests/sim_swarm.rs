@@ -48,7 +48,7 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
-/// Runs a seed; every eighth twice, for both must tell the same story.
+/// Runs a seed; every tenth twice, for both must tell the same story.
 fn judge(seed: u64) -> BTreeMap<String, u64> {
     let options = Options::default();
     let run = || swarm::simulate(seed, &options).unwrap_or_else(|failure| panic!("{failure}"));

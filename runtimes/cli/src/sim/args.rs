@@ -107,7 +107,7 @@ pub(crate) struct SimArguments {
     pub(crate) save: Option<PathBuf>,
 
     /// What the run has found, for --save
-    #[arg(long, value_name = "TEXT", requires = "save")]
+    #[arg(long, value_name = "TEXT", requires = "save", value_parser = note)]
     pub(crate) note: Option<String>,
 
     /// Print one line of JSON for each seed on standard output, in the order of the seeds
@@ -129,6 +129,12 @@ pub(crate) struct Numbers(pub(crate) BTreeSet<usize>);
 
 fn numbers(text: &str) -> Result<Numbers, String> {
     swarm::parse_numbers(text).map(Numbers)
+}
+
+/// A line of the file without one could not be read again.
+fn note(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("say what it has found".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {

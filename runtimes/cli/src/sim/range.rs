@@ -98,10 +98,10 @@ impl Work<'_> {
     fn run(&self, results: &SyncSender<Ran>) {
         let options = Options::default();
         while !self.stop.is_stopped() {
-            let seed = self.next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.seeds.end {
-                return;
-            }
+            // A range may end with the last number that there is.
+            let step = |seed: u64| (seed < self.seeds.end).then(|| seed + 1);
+            let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+            let Ok(seed) = taken else { return };
             while seed > self.told.load(Ordering::Relaxed).saturating_add(AHEAD_MAX) {
                 if self.stop.is_stopped() {
                     return;

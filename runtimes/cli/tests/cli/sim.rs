@@ -120,6 +120,14 @@ fn a_run_can_be_kept() {
 }
 
 #[test]
+fn a_range_may_end_with_the_last_number() {
+    let last = ["sim", "--seeds", "18446744073709551614..18446744073709551615", "--jobs", "2"];
+    let (status, text, _) = run(&last);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.starts_with("1 seed in "), "{text}");
+}
+
+#[test]
 fn what_there_is_can_be_listed() {
     let (status, text, _) = run(&["sim", "--list-faults"]);
     assert_eq!(status, 0);
@@ -141,6 +149,7 @@ fn what_cannot_work_is_a_usage_error() {
         &["sim", "--seed", "1", "--span", "0"],
         &["sim", "--seeds", "1..2", "--svg", "x.svg"],
         &["sim", "--seeds", "1..2", "--jobs", "0"],
+        &["sim", "--seed", "1", "--save", "/nowhere/at/all", "--note", " "],
         &["sim", "--seed", "1", "--svg", "/nowhere/at/all.svg"],
         &["sim", "--seeds", "1..2", "--hashes", "/nowhere/at/all"],
     ] {

@@ -372,7 +372,11 @@ impl Network {
         if !self.partitions.remove(&(client, node, direction)) {
             return;
         }
-        for id in self.links(client, node) {
+        // Those that the client has closed meanwhile as well: what they carry still arrives.
+        let mine = |link: &Link| link.client == client && link.node == Some(node);
+        let links = self.links.iter().filter(|(_, link)| mine(link));
+        let ids: Vec<_> = links.map(|(id, _)| *id).collect();
+        for id in ids {
             self.revive(id, spread);
         }
     }

@@ -43,7 +43,8 @@ impl Network {
         let corruption = self.corruption_of(id);
         let Some(link) = self.links.get_mut(&id) else { return 0 };
         let dead = !link.connected || !link.client_open || link.ended == Some(End::Reset);
-        if dead || link.retries {
+        // Whoever goes on writing after a cut must not get through what it was to stop.
+        if dead || link.to_server.over || link.retries {
             return 0;
         }
         let taken = link.room(offered.len());
@@ -243,6 +244,7 @@ impl Network {
     fn cut_now(&mut self, id: LinkId, cut: Cut) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.to_server.cut = None;
+        link.to_server.over = cut != Cut::Half;
         let at = link.to_server.last_arrival.max(self.now);
         if cut != Cut::Half {
             self.plan(at, Event::EndToServer(id));

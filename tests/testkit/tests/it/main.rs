@@ -3,6 +3,7 @@
 mod broker;
 mod common;
 mod instant;
+mod links;
 mod loopback;
 mod name_server;
 mod script;
