@@ -36,6 +36,10 @@ mod hunt {
     const CANARY: Bug = Bug::Canary;
     const CANARY_SEEDS: u64 = 20;
 
+    /// What no checker can see yet: that a healthy name server was not asked while a send waited
+    /// for a route, and that a refusal is followed by a look-up within a second.
+    const UNSEEN: [Bug; 2] = [Bug::NameServerNotRotated, Bug::RefreshSoonForgotten];
+
     pub(super) fn main() -> ExitCode {
         let arguments = match Arguments::read(std::env::args().skip(1)) {
             Ok(arguments) => arguments,
@@ -130,6 +134,8 @@ mod hunt {
                 let (seed, by, said) = (found.seed, &found.invariant, &found.complaint);
                 println!("{:<28} {seed:>5} {by:<6} {said}", bug.name());
                 needed.push(seed);
+            } else if UNSEEN.contains(bug) {
+                println!("{:<28} {:>5} not found: no checker looks for it yet", bug.name(), "-");
             } else {
                 println!("{:<28} {:>5} NOT FOUND", bug.name(), "-");
                 missed += 1;
@@ -139,7 +145,7 @@ mod hunt {
         println!(
             "{} of {} found, median {} seeds, {:.0} s",
             needed.len(),
-            needed.len() + missed,
+            bugs.iter().filter(|bug| **bug != CANARY).count(),
             needed.get(needed.len() / 2).copied().unwrap_or(0),
             started.elapsed().as_secs_f64(),
         );
