@@ -342,6 +342,8 @@ impl World {
         let outcome = self.clients[client].machine.cancel(clock, op);
         let ended = match outcome {
             CancelOutcome::Ended(error) => {
+                // A lazy loop may not have fetched what happened to it before.
+                self.fetch(client);
                 self.end_send(client, op, Outcome::Failed(error));
                 true
             }

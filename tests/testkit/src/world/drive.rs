@@ -62,10 +62,7 @@ impl World {
                 if !self.clients[client].machine.is_touched() {
                     continue;
                 }
-                while let Some(output) = self.clients[client].machine.outlet().poll_output() {
-                    quiet = false;
-                    self.output(client, output);
-                }
+                quiet &= !self.fetch(client);
                 while let Some(conn) = self.clients[client].machine.outlet().poll_transmit() {
                     quiet = false;
                     self.write(client, conn);
@@ -87,6 +84,16 @@ impl World {
         }
         self.checks.settled();
         self.judge();
+    }
+
+    /// Fetches what a machine has to say. Whether there was something.
+    pub(super) fn fetch(&mut self, client: usize) -> bool {
+        let mut any = false;
+        while let Some(output) = self.clients[client].machine.outlet().poll_output() {
+            any = true;
+            self.output(client, output);
+        }
+        any
     }
 
     // ---- Timers -----------------------------------------------------------------------------

@@ -166,13 +166,17 @@ impl Story<'_> {
         let told = |(frame, _): &&(&FrameFacts, Fate)| {
             self.answer(frame).is_some_and(|answer| stems_from(receipt, answer))
         };
-        let Some((frame, _)) = fates.iter().find(told) else {
+        if !fates.iter().any(|fate| told(&fate)) {
             return object(12, "no broker said that to this send");
-        };
-        let link = self.facts.links.get(&frame.link);
-        if link.is_some_and(|link| link.address != *receipt.address) {
-            return object(12, format!("the receipt came from another than {}", receipt.address));
         }
+        // Two brokers may say the same.
+        let there = |frame: &FrameFacts| {
+            let link = self.facts.links.get(&frame.link);
+            link.is_none_or(|link| link.address == *receipt.address)
+        };
+        let Some((frame, _)) = fates.iter().filter(told).find(|(frame, _)| there(frame)) else {
+            return object(12, format!("the receipt came from another than {}", receipt.address));
+        };
         let started = self.starts().len();
         let Some(attempt) = self.send.attempt_of(frame) else {
             return object(8, "no attempt carried it");
@@ -230,7 +234,13 @@ impl Story<'_> {
 
     fn failed(&self, error: &SendError) -> Objection {
         let fates = self.fates();
-        let stored = fates.iter().any(|(_, fate)| *fate == Fate::Stored);
+        // What comes behind bytes that break the protocol is not read.
+        let unread = |frame: &FrameFacts| {
+            let gone = self.facts.links.get(&frame.link).and_then(|link| link.gone);
+            gone.is_some_and(|gone| self.answer(frame).is_some_and(|it| it.at.ns == gone.ns))
+        };
+        let stored = |(frame, fate): &(&FrameFacts, Fate)| *fate == Fate::Stored && !unread(frame);
+        let stored = fates.iter().any(stored);
         if stored && *error.kind() != SendErrorKind::Cancelled {
             return object(1, "a broker had acknowledged it");
         }

@@ -41,6 +41,8 @@ enum Sign {
 #[derive(Debug, Default)]
 pub(super) struct Avoidance {
     clients: Vec<BTreeMap<String, Broker>>,
+    /// When a route of a client changed last.
+    changed: Vec<Moment>,
 }
 
 /// What a client remembers of a broker.
@@ -65,7 +67,10 @@ impl Avoidance {
         found: &mut Found,
     ) {
         match seen {
-            Seen::Client { .. } => self.clients.push(BTreeMap::new()),
+            Seen::Client { .. } => {
+                self.clients.push(BTreeMap::new());
+                self.changed.push(Moment::default());
+            }
             Seen::Answer { frame: Some(frame), .. } if frame.is_route_query() => {
                 self.forget(facts, frame.client, routes);
             }
@@ -107,6 +112,7 @@ impl Avoidance {
             return;
         }
         match event {
+            Event::RouteChanged { .. } => self.changed[client] = facts.now,
             Event::FaultUpdated { broker_name, isolated_until } => {
                 let Some(brokers) = self.clients.get_mut(client) else { return };
                 let broker = brokers.entry(broker_name.to_string()).or_default();
@@ -159,6 +165,11 @@ impl Avoidance {
         let announced = broker.announced.take();
         // What is learnt from an attempt that is older than that is lost with the broker.
         if start.at < broker.lost && announced.is_none() {
+            return;
+        }
+        // Between two routes it may have been lost for a moment that no answer shows.
+        if start.at < self.changed[client] && announced.is_none() {
+            broker.vague = true;
             return;
         }
         if broker.vague || !routes.is_named(client, &start.broker) {
