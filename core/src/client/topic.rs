@@ -4,10 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Client;
 use super::lookup::Lookup;
 use super::publish::{BrokerQueues, PublishInfo};
 use super::timers::TimerId;
+use super::{Client, Life};
 use crate::error::NameServerFailure;
 use crate::id::OpId;
 use crate::limits;
@@ -228,6 +228,10 @@ impl Client {
     fn publish_info(&mut self, route: &TopicRoute, from_default: bool) -> PublishInfo {
         let mut brokers: BTreeMap<&str, Key> = BTreeMap::new();
         for data in &route.brokers {
+            // A broker that lost its address may have ended the last send of a client that closes.
+            if self.life == Life::Closed {
+                break;
+            }
             // Of two entries for one name the first counts.
             if !brokers.contains_key(&*data.broker_name) {
                 brokers.insert(&data.broker_name, self.update_broker(data));

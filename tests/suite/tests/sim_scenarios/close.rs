@@ -1,8 +1,10 @@
 //! Closing the client with anything under way.
 
-use rocketmq_core::{Delivery, SendErrorKind};
+use std::collections::BTreeMap;
+
+use rocketmq_core::{AttemptFailure, Delivery, SendErrorKind};
 use rocketmq_testkit::cluster::{Fault, Node, Rule};
-use rocketmq_testkit::world::{Outcome, SendSpec, World};
+use rocketmq_testkit::world::{DialFault, Outcome, SendSpec, World};
 
 use crate::common::{
     A, B, NS, TOPIC, cluster, config, elapsed, ms, script_sends, secs, warm, world,
@@ -182,5 +184,26 @@ fn a_group_that_leaves_is_unregistered_and_the_others_stay() {
     world.run_for(secs(31));
     assert_eq!(groups(&world), ["group"]);
     assert_eq!(world.cluster().unregistrations(0).len(), 1);
+    world.finish();
+}
+
+#[test]
+fn a_route_that_ends_the_last_send_of_a_closing_client_leaves_nothing() {
+    let mut world = warm(2);
+    for node in [A, B] {
+        world.set_dial_fault(node, Some(DialFault::BlackHole));
+        world.with(|cluster| cluster.reset_connections(node));
+    }
+    world.run_for(ms(5));
+    let pending = SendSpec::new(TOPIC, "pending").to("broker-a", 0).retries(1).timeout(secs(20));
+    let pending = world.submit(pending);
+    // The dial's end has the route looked up; by then broker-a has no master any more.
+    world.with(|cluster| cluster.announce(0, BTreeMap::from([(1, "10.2.0.1:10911".to_owned())])));
+    world.shutdown(0, secs(20));
+    let outcome = world.wait(pending);
+    let last = outcome.failed_attempts().last().map(|attempt| &attempt.failure);
+    assert_eq!(last, Some(&AttemptFailure::NoAddress), "{outcome:?}");
+    assert!(world.run_until(secs(2), |world| world.closed_ns(0).is_some()));
+    assert_eq!((world.tables(0).brokers, world.tables(0).addresses), (0, 0));
     world.finish();
 }
