@@ -112,6 +112,13 @@ impl Story<'_> {
         heard.filter(|_| !self.send.is_oneway())
     }
 
+    /// Whether an answer came with the end of its connection: what comes behind bytes that break
+    /// the protocol is not read.
+    fn is_unread(&self, frame: &FrameFacts) -> bool {
+        let gone = self.facts.links.get(&frame.link).and_then(|link| link.gone);
+        gone.is_some_and(|gone| self.answer(frame).is_some_and(|it| it.at.ns == gone.ns))
+    }
+
     fn is_lost(&self, frame: &FrameFacts) -> bool {
         let link = self.facts.links.get(&frame.link);
         link.is_none_or(|link| link.gone.is_some_and(|gone| gone <= self.known))
@@ -234,12 +241,8 @@ impl Story<'_> {
 
     fn failed(&self, error: &SendError) -> Objection {
         let fates = self.fates();
-        // What comes behind bytes that break the protocol is not read.
-        let unread = |frame: &FrameFacts| {
-            let gone = self.facts.links.get(&frame.link).and_then(|link| link.gone);
-            gone.is_some_and(|gone| self.answer(frame).is_some_and(|it| it.at.ns == gone.ns))
-        };
-        let stored = |(frame, fate): &(&FrameFacts, Fate)| *fate == Fate::Stored && !unread(frame);
+        let stored =
+            |(frame, fate): &(&FrameFacts, Fate)| *fate == Fate::Stored && !self.is_unread(frame);
         let stored = fates.iter().any(stored);
         if stored && *error.kind() != SendErrorKind::Cancelled {
             return object(1, "a broker had acknowledged it");
@@ -308,7 +311,10 @@ impl Story<'_> {
             if !right {
                 return object(12, format!("nobody answered {} to attempt {number}", code.0));
             }
-        } else if answer.is_some() && told.failure != AttemptFailure::GivenUp {
+        } else if answer.is_some()
+            && told.failure != AttemptFailure::GivenUp
+            && !frame.is_some_and(|frame| self.is_unread(frame))
+        {
             return object(12, format!("attempt {number} was answered: {}", told.failure));
         }
         let given_up = matches!(told.failure, AttemptFailure::TimedOut | AttemptFailure::GivenUp);

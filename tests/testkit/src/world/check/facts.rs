@@ -61,8 +61,6 @@ pub(crate) struct LinkFacts {
     pub(crate) client: usize,
     pub(crate) address: String,
     pub(crate) node: Option<Node>,
-    /// When it was dialled.
-    pub(crate) dialled: Moment,
     pub(crate) connected: Option<Moment>,
     /// When the client's end was gone.
     pub(crate) gone: Option<Moment>,
@@ -280,7 +278,6 @@ impl Facts {
                     client: *client,
                     address: (*address).to_owned(),
                     node: *node,
-                    dialled: now,
                     connected: None,
                     gone: None,
                     sent_away: None,

@@ -261,7 +261,7 @@ impl Routes {
             && frame.first_ns < begun.ns + timeout
             && !facts.answered(link, opaque)
             && given_up.is_none_or(|at| at.ns + STALL_MAX < begun.ns)
-            && over.is_none_or(|over| *over < begun && !waited(&facts.links[&link], *over, begun))
+            && over.is_none_or(|over| *over < begun && !waited(&facts.links[&link], begun))
         {
             found.add(18, format!("{node:?} was asked twice at once for {topic}"));
         }
@@ -382,11 +382,11 @@ fn published(route: &TopicRoute, template: Option<u32>) -> Published {
     published
 }
 
-/// Whether a query may have waited for the dial since before `over`, when a look-up ended: it is
-/// still sent, though nobody waits for its answer.
-fn waited(link: &LinkFacts, over: Moment, begun: Moment) -> bool {
+/// Whether a query may have waited for the dial, and for the pause before it, since a look-up that
+/// is over: it is still sent, though nobody waits for its answer.
+fn waited(link: &LinkFacts, begun: Moment) -> bool {
     let connected = link.connected.map_or(u64::MAX, |at| at.ns);
-    link.dialled < over && begun.ns < connected.saturating_add(SECOND)
+    begun.ns < connected.saturating_add(SECOND)
 }
 
 /// A broker without any address is as good as not named.
