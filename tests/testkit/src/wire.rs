@@ -258,18 +258,17 @@ impl Command {
     ///
     /// Nothing is checked, as in Java: an over-long part gives a frame that the peer refuses.
     pub fn encode(&self) -> Vec<u8> {
+        match self.encoding {
+            Encoding::Json => self.frame(0, |out| header::encode(self, out)),
+            Encoding::Binary => self.frame(1, |out| self.encode_binary_header(out)),
+        }
+    }
+
+    /// Puts a header of this kind between the two length words and the body.
+    fn frame(&self, kind: u32, write_header: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut frame = Vec::with_capacity(512 + self.body.len());
         frame.extend_from_slice(&[0; 8]);
-        let kind = match self.encoding {
-            Encoding::Json => {
-                header::encode(self, &mut frame);
-                0
-            }
-            Encoding::Binary => {
-                self.encode_binary_header(&mut frame);
-                1
-            }
-        };
+        write_header(&mut frame);
         let word = (kind << 24) | ((frame.len() - 8) as u32 & 0x00ff_ffff);
         frame[4..8].copy_from_slice(&word.to_be_bytes());
         frame.extend_from_slice(&self.body);

@@ -112,7 +112,6 @@ pub struct Network {
     /// Actions of servers that stand still.
     held: Vec<Action>,
     notices: VecDeque<Notice>,
-    replays: u64,
 }
 
 /// Something that will happen.
@@ -145,7 +144,6 @@ impl Network {
             sequence: 0,
             held: Vec::new(),
             notices: VecDeque::new(),
-            replays: 0,
         }
     }
 
@@ -411,6 +409,7 @@ impl Network {
     }
 
     /// A middlebox delivers everything that a client has sent on a live connection of a server
+    /// that is [recorded](LinkProfile::recorded)
     /// once more, on a connection of its own. Nobody gets the answers.
     pub fn replay(&mut self, node: Node) {
         let recorded: Vec<Vec<u8>> = self
@@ -422,17 +421,6 @@ impl Network {
         for bytes in recorded {
             self.deliver_again(node, &bytes);
         }
-    }
-
-    /// How many connections were delivered twice.
-    pub fn replays(&self) -> u64 {
-        self.replays
-    }
-
-    /// Records what clients send, for [`replay`](Self::replay), on connections from now on.
-    pub fn record(&mut self, on: bool) {
-        self.profile.recorded = on;
-        self.profiles.values_mut().for_each(|profile| profile.recorded = on);
     }
 
     fn plan(&mut self, at: u64, event: Event) {

@@ -316,7 +316,6 @@ impl Network {
         let at = link.arrival(self.now);
         let at = link.to_server.put(at, bytes.to_vec());
         self.links.insert(id, link);
-        self.replays += 1;
         self.cluster.handle_connected(self.now, node, ConnectionId(id.0));
         self.plan(at, Event::ToServer(id));
         self.plan(at + RETRY_MAX_NS, Event::EndToServer(id));

@@ -11,14 +11,7 @@ impl Command {
         if self.encoding != Encoding::Json {
             return self.encode();
         }
-        let header = self.odd_header();
-        let length = 4 + header.len() + self.body.len();
-        let mut frame = Vec::with_capacity(4 + length);
-        frame.extend_from_slice(&(length as u32).to_be_bytes());
-        frame.extend_from_slice(&(header.len() as u32 & 0x00ff_ffff).to_be_bytes());
-        frame.extend_from_slice(header.as_bytes());
-        frame.extend_from_slice(&self.body);
-        frame
+        self.frame(0, |out| out.extend_from_slice(self.odd_header().as_bytes()))
     }
 
     fn odd_header(&self) -> String {

@@ -343,14 +343,8 @@ fn overflow_height(rows: &Rows) -> f64 {
 /// The class that gives the colour.
 fn class(ending: Ending) -> &'static str {
     match ending {
-        Ending::Stored => "stored",
-        Ending::Weak => "weak",
-        Ending::Late => "late",
-        Ending::Sent => "sent",
-        Ending::Refused => "refused",
-        Ending::Unknown => "unknown",
         Ending::NotSent => "notsent",
-        Ending::Open => "open",
+        named => named.name(),
     }
 }
 
