@@ -1,44 +1,24 @@
 //! The one retry machine: choosing a queue, trying, reading the answer, trying again.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Client;
 use super::operation::{Current, Mode, Op, OpState, Outstanding};
 use super::outbox::{Owner, TakenBack};
-use super::publish::{BrokerQueues, queue_at};
 use super::receive::remark_of;
-use super::requests::Request;
 use super::session::Queued;
 use super::timers::TimerKey;
 use super::verdict::{AttemptVerdict, Fault, Next, verdict};
 use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
 use crate::limits;
-use crate::message::InvalidMessage;
 use crate::output::{Completion, Event, EventSet, Output};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::wire::{
-    Command, Encoding, PropertyText, RequestHead, ResponseCode, SendHeader, SendStatus,
-    StoredPlace, encode_send, encode_send_escaped, send_request_code,
-};
-
-/// A queue and how to get there.
-struct Chosen {
-    broker: Key,
-    broker_name: Arc<str>,
-    endpoint: Key,
-    address: Arc<str>,
-    queue_id: u32,
-    /// Another broker is left that the send has not tried.
-    others: bool,
-}
+use crate::wire::{Command, ResponseCode, SendStatus, StoredPlace};
 
 impl Client {
     /// The next attempt of a send, with a queue chosen anew.
@@ -116,175 +96,6 @@ impl Client {
         let broker_name = Arc::clone(&current.broker_name);
         let event = Event::AttemptStarted { op: id, number, broker_name, queue_id };
         self.outputs.push_back(Output::Event(event));
-    }
-
-    // ---- Choosing a queue -------------------------------------------------------------------
-
-    fn choose(&mut self, id: OpId) -> Result<Chosen, SendErrorKind> {
-        let Some(op) = self.ops.get(id) else {
-            return Err(SendErrorKind::Cancelled);
-        };
-        let moves = planted!(GivenQueueMoved) && op.number > 0;
-        if let Some(queue) = op.command.queue.as_ref().filter(|_| !moves) {
-            let name = queue.shared_name();
-            let broker = self.brokers_by_name.get(&name).copied();
-            let chosen = broker.and_then(|broker| self.chosen(broker, queue.queue_id()));
-            return chosen.ok_or_else(|| SendErrorKind::NoSuchQueue((&*name).into()));
-        }
-        let Some(topic) = self.topics.get(op.topic) else {
-            return Err(SendErrorKind::TopicNotFound);
-        };
-        let Some(route) = &topic.route else {
-            return Err(SendErrorKind::TopicNotFound);
-        };
-        let all = route.publish.brokers();
-        // A new position for each attempt; the counters belong to the topic. Retries count for
-        // themselves: else, with two brokers, every send would begin with the same one.
-        let retry = !op.tried.is_empty();
-        let position = if retry { topic.retry_position } else { topic.position };
-        let healthy = !retry && self.trouble_until <= self.now;
-        let picked = if healthy { queue_at(all, position) } else { None };
-        // A broker's master may be gone though this route still names the broker.
-        let mut chosen =
-            picked.and_then(|(broker, queue)| self.chosen(broker, queue)).or_else(|| {
-                let (broker, queue) = queue_at(&self.candidates(op, all), position)?;
-                self.chosen(broker, queue)
-            });
-        if let Some(chosen) = &mut chosen {
-            let other =
-                |b: &BrokerQueues| b.broker != chosen.broker && !op.tried.contains(&b.broker);
-            chosen.others = all.iter().any(other);
-        }
-        if let Some(topic) = self.topics.get_mut(op.topic) {
-            let counter = if retry { &mut topic.retry_position } else { &mut topic.position };
-            *counter = counter.wrapping_add(1);
-        }
-        chosen.ok_or(SendErrorKind::NoWritableQueue)
-    }
-
-    fn chosen(&self, broker: Key, queue_id: u32) -> Option<Chosen> {
-        let entry = self.brokers.get(broker)?;
-        let endpoint = entry.master?;
-        let address = Arc::clone(&self.endpoints.get(endpoint)?.text);
-        let broker_name = Arc::clone(&entry.name);
-        Some(Chosen { broker, broker_name, endpoint, address, queue_id, others: false })
-    }
-
-    /// The brokers of the best tier that has any.
-    fn candidates(&self, op: &Op, all: &[BrokerQueues]) -> Vec<BrokerQueues> {
-        let last = op.tried.last().copied().filter(|_| !planted!(SameBrokerTwice));
-        let tier = |broker: Key| -> u8 {
-            let Some(entry) = self.brokers.get(broker) else {
-                return 5;
-            };
-            let Some(endpoint) = entry.master.and_then(|key| self.endpoints.get(key)) else {
-                return 5;
-            };
-            if !self.config.latency_avoidance {
-                // Java: MQFaultStrategy#selectOneMessageQueue with the strategy off
-                return u8::from(Some(broker) == last);
-            }
-            let reachable = endpoint.conn.is_some() || endpoint.retry_at <= self.now;
-            let available = entry.fault.is_available(self.now) || planted!(IsolationIgnored);
-            let tried = op.tried.contains(&broker) && !planted!(SameBrokerTwice);
-            match (tried, available && reachable) {
-                (false, true) => 0,
-                (false, false) => 1,
-                (true, _) if Some(broker) != last => 2,
-                (true, _) => 3,
-            }
-        };
-        let best = all.iter().map(|queues| tier(queues.broker)).filter(|tier| *tier < 5).min();
-        let Some(best) = best else { return Vec::new() };
-        all.iter().copied().filter(|queues| tier(queues.broker) == best).collect()
-    }
-
-    // ---- The frame --------------------------------------------------------------------------
-
-    /// Writes the frame of an attempt that waited on a connection, unless it has ended since.
-    pub(super) fn frame_send(&mut self, conn: ConnId, id: OpId, number: u32) {
-        let Some(op) = self.ops.get_mut(id).filter(|op| op.number == number) else {
-            return;
-        };
-        let Some(current) = op.current.as_mut().filter(|current| current.conn == Some(conn)) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
-            return;
-        };
-        let oneway = op.command.mode == Mode::Oneway;
-        let opaque = if oneway {
-            Some(session.requests.skip())
-        } else {
-            session.requests.insert(Request::Send { op: id, number })
-        };
-        let Some(opaque) = opaque else {
-            // No room: fill asked before, so this is unreachable; waiting again is always right.
-            session.queue.push_front(Queued::Send { op: id, number });
-            return;
-        };
-        let message = &op.message.message;
-        let head = RequestHead {
-            encoding: self.config.encoding,
-            code: send_request_code(false, false, self.config.long_send_header),
-            opaque,
-            oneway: oneway && !planted!(OnewayAnswered),
-        };
-        // Prepared for this very encoding, unless with the settings of another client.
-        let (properties, escaped) = match &op.message.properties {
-            PropertyText::Escaped(text) if head.encoding == Encoding::Json => {
-                (Cow::Borrowed(""), Some(text))
-            }
-            text => (text.plain(), None),
-        };
-        let retry = number > 1;
-        let spoilt = spoilt_properties(&op.message.properties, retry);
-        let (properties, escaped) = match &spoilt {
-            Some(text) => (Cow::Borrowed(text.as_str()), None),
-            None => (properties, escaped),
-        };
-        let header = SendHeader {
-            producer_group: &op.group,
-            topic: message.topic(),
-            default_topic: &self.config.create_topic_key,
-            default_topic_queue_nums: self.config.default_topic_queue_nums as i32,
-            queue_id: current.queue_id as i32,
-            sys_flag: 0,
-            born_timestamp_ms: if planted!(BornOnWrongClock) {
-                (self.now.as_nanos() / 1_000_000) as i64
-            } else {
-                op.message.clock.wall_at(self.now).as_millis()
-            },
-            flag: message.flag(),
-            properties: &properties,
-            reconsume_times: 0,
-            unit_mode: false,
-            max_reconsume_times: None,
-            batch: false,
-            broker_name: &current.broker_name,
-        };
-        let owner = Owner::Send { op: id, number };
-        let mut body = message.body();
-        let shorter;
-        if planted!(BodyCutOnRetry) && retry {
-            shorter = body.slice(..body.len() - 1);
-            body = &shorter;
-        }
-        let encode = |out: &mut Vec<u8>| match escaped {
-            Some(text) => encode_send_escaped(out, &head, &header, text, body.len()),
-            None => encode_send(out, &head, &header, body.len()),
-        };
-        let pushed = session.outbox.push(owner, body, encode);
-        current.opaque = opaque;
-        current.stage = Stage::Write;
-        if let Err(error) = pushed {
-            session.requests.remove(opaque);
-            op.current = None;
-            self.fail(id, SendErrorKind::Invalid(InvalidMessage::Encoding(error)));
-        }
-        if planted!(OnewaySentEarly) && oneway {
-            self.attempt_written(id, number);
-        }
     }
 
     /// The last byte of an attempt's frame was handed to the socket.
@@ -759,18 +570,4 @@ fn is_weak(attempt: &Attempt) -> bool {
 
 fn op_mode(op: Option<&Op>) -> Option<Mode> {
     op.map(|op| op.command.mode)
-}
-
-/// The properties with a mistake, if one is planted.
-fn spoilt_properties(properties: &PropertyText, retry: bool) -> Option<String> {
-    if planted!(KeyRegenerated) && retry {
-        return Some(properties.plain().replace("UNIQ_KEY\u{1}", "UNIQ_KEY\u{1}7"));
-    }
-    if planted!(PropertiesChangedOnRetry) && retry {
-        return Some(properties.plain().replace("WAIT", "retry\u{1}1\u{2}WAIT"));
-    }
-    if planted!(WaitLost) {
-        return Some(properties.plain().replace("WAIT\u{1}", "WAITED\u{1}"));
-    }
-    None
 }

@@ -1,0 +1,121 @@
+//! The frame of an attempt.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Client;
+use super::operation::Mode;
+use super::outbox::Owner;
+use super::requests::Request;
+use super::session::Queued;
+use crate::error::{SendErrorKind, Stage};
+use crate::id::{ConnId, OpId};
+use crate::message::InvalidMessage;
+use crate::slab::Key;
+use crate::wire::{
+    Encoding, PropertyText, RequestHead, SendHeader, encode_send, encode_send_escaped,
+    send_request_code,
+};
+
+impl Client {
+    /// Writes the frame of an attempt that waited on a connection, unless it has ended since.
+    pub(super) fn frame_send(&mut self, conn: ConnId, id: OpId, number: u32) {
+        let Some(op) = self.ops.get_mut(id).filter(|op| op.number == number) else {
+            return;
+        };
+        let Some(current) = op.current.as_mut().filter(|current| current.conn == Some(conn)) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
+            return;
+        };
+        let oneway = op.command.mode == Mode::Oneway;
+        let opaque = if oneway {
+            Some(session.requests.skip())
+        } else {
+            session.requests.insert(Request::Send { op: id, number })
+        };
+        let Some(opaque) = opaque else {
+            // No room: fill asked before, so this is unreachable; waiting again is always right.
+            session.queue.push_front(Queued::Send { op: id, number });
+            return;
+        };
+        let message = &op.message.message;
+        let head = RequestHead {
+            encoding: self.config.encoding,
+            code: send_request_code(false, false, self.config.long_send_header),
+            opaque,
+            oneway: oneway && !planted!(OnewayAnswered),
+        };
+        // Prepared for this very encoding, unless with the settings of another client.
+        let (properties, escaped) = match &op.message.properties {
+            PropertyText::Escaped(text) if head.encoding == Encoding::Json => {
+                (Cow::Borrowed(""), Some(text))
+            }
+            text => (text.plain(), None),
+        };
+        let retry = number > 1;
+        let spoilt = spoilt_properties(&op.message.properties, retry);
+        let (properties, escaped) = match &spoilt {
+            Some(text) => (Cow::Borrowed(text.as_str()), None),
+            None => (properties, escaped),
+        };
+        let header = SendHeader {
+            producer_group: &op.group,
+            topic: message.topic(),
+            default_topic: &self.config.create_topic_key,
+            default_topic_queue_nums: self.config.default_topic_queue_nums as i32,
+            queue_id: current.queue_id as i32,
+            sys_flag: 0,
+            born_timestamp_ms: if planted!(BornOnWrongClock) {
+                (self.now.as_nanos() / 1_000_000) as i64
+            } else {
+                op.message.clock.wall_at(self.now).as_millis()
+            },
+            flag: message.flag(),
+            properties: &properties,
+            reconsume_times: 0,
+            unit_mode: false,
+            max_reconsume_times: None,
+            batch: false,
+            broker_name: &current.broker_name,
+        };
+        let owner = Owner::Send { op: id, number };
+        let mut body = message.body();
+        let shorter;
+        if planted!(BodyCutOnRetry) && retry {
+            shorter = body.slice(..body.len() - 1);
+            body = &shorter;
+        }
+        let encode = |out: &mut Vec<u8>| match escaped {
+            Some(text) => encode_send_escaped(out, &head, &header, text, body.len()),
+            None => encode_send(out, &head, &header, body.len()),
+        };
+        let pushed = session.outbox.push(owner, body, encode);
+        current.opaque = opaque;
+        current.stage = Stage::Write;
+        if let Err(error) = pushed {
+            session.requests.remove(opaque);
+            op.current = None;
+            self.fail(id, SendErrorKind::Invalid(InvalidMessage::Encoding(error)));
+        }
+        if planted!(OnewaySentEarly) && oneway {
+            self.attempt_written(id, number);
+        }
+    }
+}
+
+/// The properties with a mistake, if one is planted.
+fn spoilt_properties(properties: &PropertyText, retry: bool) -> Option<String> {
+    if planted!(KeyRegenerated) && retry {
+        return Some(properties.plain().replace("UNIQ_KEY\u{1}", "UNIQ_KEY\u{1}7"));
+    }
+    if planted!(PropertiesChangedOnRetry) && retry {
+        return Some(properties.plain().replace("WAIT", "retry\u{1}1\u{2}WAIT"));
+    }
+    if planted!(WaitLost) {
+        return Some(properties.plain().replace("WAIT\u{1}", "WAITED\u{1}"));
+    }
+    None
+}
