@@ -2,10 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::address::{Address, AddressError, AddressMap};
+use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits;
 use crate::output::EventSet;
 use crate::wire::Encoding;
@@ -100,6 +102,8 @@ pub struct Config {
     pub unsent_bytes_max: usize,
     /// Events that are reported.
     pub events: EventSet,
+    /// Code of the application that is called in the course of every send and every request.
+    pub interceptors: Interceptors,
 }
 
 impl Config {
@@ -148,6 +152,7 @@ impl Config {
             address_map: AddressMap::new(),
             unsent_bytes_max: limits::UNSENT_BYTES_MAX,
             events: EventSet::STATE_CHANGES,
+            interceptors: Interceptors::default(),
         }
     }
 }
@@ -237,6 +242,12 @@ impl ConfigBuilder {
     /// Sets [`Config::create_topic_key`]; `TBW102` by default.
     pub fn create_topic_key(mut self, topic: impl Into<Box<str>>) -> ConfigBuilder {
         self.config.create_topic_key = topic.into();
+        self
+    }
+
+    /// Adds an interceptor behind those that are there. It is called on the driver's task.
+    pub fn interceptor(mut self, interceptor: Arc<dyn Interceptor>) -> ConfigBuilder {
+        self.config.interceptors.push(interceptor);
         self
     }
 

@@ -72,6 +72,13 @@ impl SendError {
         self
     }
 
+    /// Sets the unique key, unless it is known already, for a driver that chose it.
+    #[must_use]
+    pub fn or_unique_key(mut self, unique_key: UniqueKey) -> SendError {
+        self.0.unique_key.get_or_insert(unique_key);
+        self
+    }
+
     /// A failure of which nothing is known, because the machine itself has failed: the message may
     /// have been stored, and is lost to the caller.
     #[doc(hidden)]
@@ -232,9 +239,46 @@ pub enum SendErrorKind {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+    /// An interceptor panicked while it was asked about this send.
+    #[error("an interceptor of the application panicked")]
+    InterceptorPanicked,
     /// The client's driver has ended: its runtime was shut down, or it panicked.
     #[error("the client's driver has ended, perhaps with its runtime")]
     DriverStopped,
+}
+
+impl SendErrorKind {
+    /// The section of the manual that explains the failure and what to do about it: the path of
+    /// the module that is the page, and the section there.
+    ///
+    /// ```
+    /// use rocketmq_core::SendErrorKind;
+    ///
+    /// assert_eq!(SendErrorKind::Timeout.manual(), "rocketmq_driver::manual::verdicts#time");
+    /// ```
+    pub const fn manual(&self) -> &'static str {
+        macro_rules! manual {
+            ($section:literal) => {
+                concat!("rocketmq_driver::manual::", $section)
+            };
+        }
+        match self {
+            SendErrorKind::Invalid(_) => manual!("verdicts#invalid"),
+            SendErrorKind::NameServerUnreachable => manual!("verdicts#name-servers"),
+            SendErrorKind::TopicNotFound
+            | SendErrorKind::NoWritableQueue
+            | SendErrorKind::NoSuchQueue(_) => manual!("verdicts#routes"),
+            SendErrorKind::Timeout => manual!("verdicts#time"),
+            SendErrorKind::Broker { .. } => manual!("verdicts#answers"),
+            SendErrorKind::PermissionDenied { .. } => manual!("verdicts#permission"),
+            SendErrorKind::Transport => manual!("verdicts#transport"),
+            SendErrorKind::InterceptorPanicked => manual!("verdicts#interceptors"),
+            SendErrorKind::Backpressure(_) => manual!("back_pressure#bounds"),
+            SendErrorKind::Cancelled => manual!("closing#cancelling"),
+            SendErrorKind::Closed => manual!("closing#closing"),
+            SendErrorKind::DriverStopped => manual!("runtimes#the-driver"),
+        }
+    }
 }
 
 /// A bound on what is in flight.
@@ -351,6 +395,9 @@ pub enum AttemptFailure {
     /// while this one ran.
     #[error("given up")]
     GivenUp,
+    /// An interceptor panicked when it was shown the attempt or its request.
+    #[error("an interceptor of the application panicked")]
+    InterceptorPanicked,
     /// A name server's answer was not a route.
     #[error("the answer is not a route: {0}")]
     BadRoute(Box<str>),

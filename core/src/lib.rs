@@ -53,6 +53,7 @@ mod client;
 mod config;
 mod error;
 mod id;
+mod interceptor;
 mod message;
 mod output;
 mod receipt;
@@ -69,6 +70,10 @@ pub use error::{
     NotReady, SendError, SendErrorKind, Stage,
 };
 pub use id::{ConnId, GroupId, OpId, OpIds};
+pub use interceptor::{
+    AttemptOutcome, FieldError, Forbidden, Hook, Interceptor, Interceptors, MessageType,
+    RequestContext, ResponseContext, SendAttempt, SendContext,
+};
 pub use message::{InvalidMessage, Message, PreparedMessage};
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
 pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};

@@ -92,6 +92,13 @@ pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Bodies from this length on are handed to the socket as they are instead of being copied.
 pub const BODY_COPY_MAX: usize = 4 * 1024;
 
+/// Fields that interceptors may add to one request: a signature, a key and a token are three.
+pub const ADDED_FIELDS_MAX: usize = 64;
+
+/// Bytes of all fields that interceptors add to one request, so that they fit into
+/// [`HEADER_LENGTH_OWN_MAX`] even if every byte has to be escaped.
+pub const ADDED_FIELD_BYTES_MAX: usize = 32 * 1024;
+
 /// Requests in flight on one connection. What comes beyond waits for an answer.
 // Java: NettyClientConfig#clientAsyncSemaphoreValue
 pub const REQUESTS_PER_CONNECTION_MAX: usize = 65_535;

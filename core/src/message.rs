@@ -8,6 +8,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::config::{Config, is_name_byte};
+use crate::interceptor::Forbidden;
 use crate::limits;
 use crate::time::ClockReading;
 use crate::wire::{
@@ -268,6 +269,9 @@ pub enum InvalidMessage {
         /// Their length in bytes, as sent.
         length: usize,
     },
+    /// An interceptor refused to let the message out.
+    #[error("{0}")]
+    Forbidden(Forbidden),
     /// The message does not fit into a frame.
     #[error("the message cannot be put into a frame: {0}")]
     Encoding(EncodeError),

@@ -6,8 +6,10 @@ use alloc::sync::Arc;
 use crate::address::Address;
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
 use crate::id::{ConnId, OpId};
+use crate::interceptor::Hook;
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::time::Instant;
+use crate::wire::UniqueKey;
 
 /// One thing to do or to know, in the order in which they came about.
 #[derive(Clone, PartialEq, Debug)]
@@ -132,6 +134,8 @@ pub enum Event {
     AttemptStarted {
         /// The operation.
         op: OpId,
+        /// The message's unique key, which receipts and errors carry as well.
+        unique_key: UniqueKey,
         /// 1 for the first.
         number: u32,
         /// The broker.
@@ -143,6 +147,8 @@ pub enum Event {
     AttemptFailed {
         /// The operation.
         op: OpId,
+        /// The message's unique key, which receipts and errors carry as well.
+        unique_key: UniqueKey,
         /// 1 for the first.
         number: u32,
         /// The broker.
@@ -174,6 +180,8 @@ pub enum Event {
         opaque: i32,
         /// The operation it belonged to, if it is still known.
         op: Option<OpId>,
+        /// The unique key of the message that it was about, if it is still known.
+        unique_key: Option<UniqueKey>,
         /// The answer's code.
         code: i32,
         /// Its explanation, cut to 4 KiB.
@@ -185,6 +193,13 @@ pub enum Event {
         conn: ConnId,
         /// The request's code.
         code: i32,
+    },
+    /// An interceptor panicked, and was caught.
+    InterceptorPanicked {
+        /// What it was called for.
+        hook: Hook,
+        /// The unique key of the message that it was about; `None` for other requests.
+        unique_key: Option<UniqueKey>,
     },
 }
 
@@ -209,10 +224,12 @@ impl EventSet {
     pub const HEARTBEATS: EventSet = EventSet(32);
     /// Answers nobody waits for and requests that are not served.
     pub const STRAYS: EventSet = EventSet(64);
+    /// Interceptors that panicked.
+    pub const INTERCEPTORS: EventSet = EventSet(128);
     /// Everything that is not part of a send that goes well.
-    pub const STATE_CHANGES: EventSet = EventSet(127 - 8);
+    pub const STATE_CHANGES: EventSet = EventSet(255 - 8);
     /// Everything.
-    pub const ALL: EventSet = EventSet(127);
+    pub const ALL: EventSet = EventSet(255);
 
     /// Whether all of `other` is in the set.
     pub const fn contains(self, other: EventSet) -> bool {

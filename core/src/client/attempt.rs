@@ -8,7 +8,7 @@ use super::Client;
 use super::operation::{Current, Mode, Op, OpState, Outstanding};
 use super::outbox::{Owner, TakenBack};
 use super::receive::remark_of;
-use super::session::Queued;
+use super::session::{Late, Queued};
 use super::timers::TimerKey;
 use super::verdict::{AttemptVerdict, Fault, Next, verdict};
 use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
@@ -46,6 +46,11 @@ impl Client {
                 return self.fail(id, kind);
             }
         };
+        if self.has_interceptors()
+            && let Err(kind) = self.check_forbidden(id, &chosen)
+        {
+            return self.fail(id, kind);
+        }
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
@@ -86,6 +91,10 @@ impl Client {
         if self.config.events.contains(EventSet::ATTEMPT_STARTS) {
             self.report_start(id);
         }
+        if self.has_interceptors() && self.before_send(id).is_err() {
+            let failure = AttemptFailure::InterceptorPanicked;
+            return self.attempt_failed(id, Stage::Select, failure, Delivery::NotSent, Next::Final);
+        }
         self.enqueue(chosen.endpoint, Queued::Send { op: id, number });
     }
 
@@ -93,8 +102,8 @@ impl Client {
         let Some(op) = self.ops.get(id) else { return };
         let Some(current) = &op.current else { return };
         let (number, queue_id) = (op.number, current.queue_id);
-        let broker_name = Arc::clone(&current.broker_name);
-        let event = Event::AttemptStarted { op: id, number, broker_name, queue_id };
+        let (unique_key, broker_name) = (op.message.unique_key, Arc::clone(&current.broker_name));
+        let event = Event::AttemptStarted { op: id, unique_key, number, broker_name, queue_id };
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -112,6 +121,9 @@ impl Client {
         }
         if op.command.mode == Mode::Awaited {
             return;
+        }
+        if self.has_interceptors() {
+            self.after_sent(id);
         }
         let Some(mut op) = self.end(id) else { return };
         let Some(current) = op.current.take() else {
@@ -221,24 +233,28 @@ impl Client {
         }
         let stage = op.current.as_ref().filter(|_| !under_way).map(|current| current.stage);
         let stays_out = self.leave(id);
+        if let Some(stage) = stage {
+            // Its sender has to know that there may be another copy.
+            let delivery = if stays_out { Delivery::NotSent } else { Delivery::Unknown };
+            self.fail_current(id, stage, AttemptFailure::GivenUp, delivery);
+        }
+        let told = (under_way && self.has_interceptors()).then(|| self.current_of(id)).flatten();
         // Taken apart where it is: a send is too large to be moved for nothing.
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        if let Some(stage) = stage {
-            // Its sender has to know that there may be another copy.
-            let delivery = if stays_out { Delivery::NotSent } else { Delivery::Unknown };
-            op.fail_current(now, stage, AttemptFailure::GivenUp, delivery);
-        }
         let current = op.current.take();
         let Some(mut receipt) = op.receipt(now, number, current, status, place) else {
             return;
         };
-        receipt.topic = op.message.message.take_topic();
         receipt.failed_attempts = core::mem::take(&mut op.failed);
         if !under_way {
             // The attempt that succeeded after all is no failure.
             receipt.failed_attempts.remove(index);
+        }
+        match told {
+            Some(current) => self.after_stored(id, &current, &mut receipt),
+            None => receipt.topic = op.message.message.take_topic(),
         }
         self.ops.discard(id);
         if planted!(CompletedTwice) && !under_way {
@@ -263,6 +279,10 @@ impl Client {
                     route.publish.brokers().iter().any(|queues| untried(queues.broker))
                 },
             )
+    }
+
+    fn current_of(&self, id: OpId) -> Option<Current> {
+        self.ops.get(id).and_then(|op| op.current.clone())
     }
 
     // ---- Failure ----------------------------------------------------------------------------
@@ -303,15 +323,15 @@ impl Client {
         next: Next,
     ) {
         let (now, only_once) = (self.now, self.config.retry_only_if_not_stored);
+        let vague = planted!(UnknownForRefused) && delivery == Delivery::Refused;
+        let delivery = if vague { Delivery::Unknown } else { delivery };
+        let Some(current) = self.fail_current(id, stage, failure.clone(), delivery) else {
+            return;
+        };
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        let vague = planted!(UnknownForRefused) && delivery == Delivery::Refused;
-        let delivery = if vague { Delivery::Unknown } else { delivery };
-        let number = op.number;
-        let Some(current) = op.fail_current(now, stage, failure.clone(), delivery) else {
-            return;
-        };
+        let (number, unique_key) = (op.number, op.message.unique_key);
         op.tried.push(current.broker);
         let retry_at = if (op.detached && !planted!(DetachedRetried))
             || next == Next::Final
@@ -332,6 +352,7 @@ impl Client {
         let retry_at = retry_at.filter(|at| *at + self.config.attempt_timeout_min <= last_start);
         self.event(EventSet::ATTEMPT_FAILURES, || Event::AttemptFailed {
             op: id,
+            unique_key,
             number,
             broker_name: current.broker_name,
             failure,
@@ -464,6 +485,7 @@ impl Client {
                 }
             }
             Some(AttemptFailure::TimedOut) => SendErrorKind::Timeout,
+            Some(AttemptFailure::InterceptorPanicked) => SendErrorKind::InterceptorPanicked,
             Some(AttemptFailure::Closed(_)) if over => SendErrorKind::Timeout,
             _ => SendErrorKind::Transport,
         };
@@ -525,28 +547,29 @@ impl Client {
         }
         // An earlier attempt was answered: the one under way is given up.
         let (awaited, number) = (op.command.mode == Mode::Awaited, op.number);
+        let unique_key = op.message.unique_key;
         let left = op.current.as_ref().filter(|current| awaited && current.stage >= Stage::Write);
         let request = left.and_then(|current| Some((current.conn?, current.opaque)));
         let connecting = left.is_none();
         let unwritten = left.filter(|current| current.stage == Stage::Write).cloned();
         for entry in core::mem::take(&mut op.outstanding) {
-            self.remember_late(entry.conn, entry.opaque, id);
+            self.remember_late(entry.conn, Late { opaque: entry.opaque, op: id, unique_key });
         }
         if unwritten.is_some_and(|it| self.take_back(id, number, &it) == TakenBack::Removed) {
             return true;
         }
         if let Some((conn, opaque)) = request {
-            self.remember_late(conn, opaque, id);
+            self.remember_late(conn, Late { opaque, op: id, unique_key });
         }
         connecting
     }
 
-    fn remember_late(&mut self, conn: ConnId, opaque: i32, id: OpId) {
+    fn remember_late(&mut self, conn: ConnId, late: Late) {
         let Some(session) = self.session(conn) else {
             return;
         };
-        if session.requests.remove(opaque).is_some() {
-            session.remember_late(opaque, id);
+        if session.requests.remove(late.opaque).is_some() {
+            session.remember_late(late);
             self.close_if_drained(conn);
         }
     }
@@ -561,7 +584,7 @@ impl Client {
 }
 
 /// Whether an attempt is the one that brought a weak receipt.
-fn is_weak(attempt: &Attempt) -> bool {
+pub(super) fn is_weak(attempt: &Attempt) -> bool {
     match &attempt.failure {
         AttemptFailure::Answered { code, .. } => SendStatus::from_code(*code).is_some(),
         _ => false,

@@ -3,6 +3,7 @@
 use super::control::ControlKind;
 use super::operation::{Mode, OpState};
 use super::outbox::TakenBack;
+use super::session::Late;
 use super::timers::TimerKey;
 use super::{Client, Life};
 use crate::error::{
@@ -55,10 +56,7 @@ impl Client {
                 }
                 return CancelOutcome::Detached;
             }
-            let now = self.now;
-            if let Some(op) = self.ops.get_mut(op) {
-                op.fail_current(now, current.stage, AttemptFailure::GivenUp, Delivery::NotSent);
-            }
+            self.fail_current(op, current.stage, AttemptFailure::GivenUp, Delivery::NotSent);
         }
         match self.end_failed(op, SendErrorKind::Cancelled) {
             Some((error, _)) => {
@@ -98,12 +96,9 @@ impl Client {
                 let left = current.stage == Stage::Await && mode == Mode::Awaited
                     || taken_back == TakenBack::Started;
                 let delivery = if left { Delivery::Unknown } else { Delivery::NotSent };
-                let now = self.now;
-                if let Some(op) = self.ops.get_mut(id) {
-                    let failure = AttemptFailure::GivenUp;
-                    if let Some(current) = op.fail_current(now, current.stage, failure, delivery) {
-                        self.abandon(id, &current);
-                    }
+                let failure = AttemptFailure::GivenUp;
+                if let Some(current) = self.fail_current(id, current.stage, failure, delivery) {
+                    self.abandon(id, &current);
                 }
             }
             self.fail(id, SendErrorKind::Closed);
@@ -112,11 +107,14 @@ impl Client {
     }
 
     fn abandon(&mut self, id: OpId, current: &super::operation::Current) {
+        let Some(unique_key) = self.ops.get(id).map(|op| op.message.unique_key) else {
+            return;
+        };
         let Some(session) = current.conn.and_then(|conn| self.session(conn)) else {
             return;
         };
         if current.stage >= Stage::Write && session.requests.remove(current.opaque).is_some() {
-            session.remember_late(current.opaque, id);
+            session.remember_late(Late { opaque: current.opaque, op: id, unique_key });
         }
     }
 

@@ -5,22 +5,25 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Client;
+use super::hooks::{NotFramed, request_hooks};
 use super::operation::Mode;
 use super::outbox::Owner;
 use super::requests::Request;
 use super::session::Queued;
-use crate::error::{SendErrorKind, Stage};
+use super::verdict::Next;
+use crate::error::{AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
+use crate::interceptor::{Hook, SendAttempt};
 use crate::message::InvalidMessage;
 use crate::slab::Key;
 use crate::wire::{
     Encoding, PropertyText, RequestHead, SendHeader, encode_send, encode_send_escaped,
-    send_request_code,
 };
 
 impl Client {
     /// Writes the frame of an attempt that waited on a connection, unless it has ended since.
     pub(super) fn frame_send(&mut self, conn: ConnId, id: OpId, number: u32) {
+        let code = self.send_code();
         let Some(op) = self.ops.get_mut(id).filter(|op| op.number == number) else {
             return;
         };
@@ -44,7 +47,7 @@ impl Client {
         let message = &op.message.message;
         let head = RequestHead {
             encoding: self.config.encoding,
-            code: send_request_code(false, false, self.config.long_send_header),
+            code,
             opaque,
             oneway: oneway && !planted!(OnewayAnswered),
         };
@@ -88,20 +91,46 @@ impl Client {
             shorter = body.slice(..body.len() - 1);
             body = &shorter;
         }
-        let encode = |out: &mut Vec<u8>| match escaped {
-            Some(text) => encode_send_escaped(out, &head, &header, text, body.len()),
-            None => encode_send(out, &head, &header, body.len()),
+        let config = &self.config;
+        let encode = |out: &mut Vec<u8>| -> Result<(), NotFramed> {
+            let start = out.len();
+            match escaped {
+                Some(text) => encode_send_escaped(out, &head, &header, text, body.len())?,
+                None => encode_send(out, &head, &header, body.len())?,
+            }
+            if config.interceptors.is_empty() {
+                return Ok(());
+            }
+            let send = SendAttempt { unique_key: op.message.unique_key, attempt: number };
+            request_hooks(config, &current.address, Some(send), out, start, body)
         };
         let pushed = session.outbox.push(owner, body, encode);
         current.opaque = opaque;
         current.stage = Stage::Write;
-        if let Err(error) = pushed {
+        if let Err(reason) = pushed {
             session.requests.remove(opaque);
-            op.current = None;
-            self.fail(id, SendErrorKind::Invalid(InvalidMessage::Encoding(error)));
+            self.send_not_framed(id, reason);
         }
         if planted!(OnewaySentEarly) && oneway {
             self.attempt_written(id, number);
+        }
+    }
+
+    /// Ends a send whose attempt could not be written: no other would fare better.
+    #[cold]
+    fn send_not_framed(&mut self, id: OpId, reason: NotFramed) {
+        let (stage, delivery) = (Stage::Write, Delivery::NotSent);
+        match reason {
+            NotFramed::Encoding(error) => {
+                self.fail_current(id, stage, AttemptFailure::GivenUp, delivery);
+                self.fail(id, SendErrorKind::Invalid(InvalidMessage::Encoding(error)));
+            }
+            NotFramed::Panicked => {
+                let unique_key = self.ops.get(id).map(|op| op.message.unique_key);
+                self.report_panic(Hook::Request, unique_key);
+                let failure = AttemptFailure::InterceptorPanicked;
+                self.attempt_failed(id, stage, failure, delivery, Next::Final);
+            }
         }
     }
 }

@@ -6,12 +6,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::control::ControlKind;
+use super::hooks::{NotFramed, request_hooks};
 use super::outbox::Owner;
 use super::requests::Request;
 use super::timers::TimerKey;
 use super::{Client, Life};
 use crate::error::AttemptFailure;
 use crate::id::ConnId;
+use crate::interceptor::Hook;
 use crate::slab::Key;
 use crate::wire::{encode_heartbeat, encode_route_query, encode_unregister};
 
@@ -78,6 +80,7 @@ impl Client {
 
     /// Writes the frame of a request that waited on a connection, unless it has ended since.
     pub(super) fn frame_control(&mut self, conn: ConnId, key: Key) {
+        let address = self.has_interceptors().then(|| self.address_of(conn));
         let Some(control) = self.controls.get_mut(key) else {
             return;
         };
@@ -91,19 +94,33 @@ impl Client {
         control.conn = Some(conn);
         let (encoding, client_id) = (self.config.encoding, &self.config.client_id);
         let groups: Vec<&str> = self.groups.iter().flatten().map(|group| &**group).collect();
-        let encode = |out: &mut Vec<u8>| match &control.kind {
-            ControlKind::RouteQuery { name, .. } => encode_route_query(out, encoding, opaque, name),
-            ControlKind::Heartbeat { .. } => {
-                encode_heartbeat(out, encoding, opaque, client_id, &groups)
+        let config = &self.config;
+        let encode = |out: &mut Vec<u8>| -> Result<(), NotFramed> {
+            let start = out.len();
+            match &control.kind {
+                ControlKind::RouteQuery { name, .. } => {
+                    encode_route_query(out, encoding, opaque, name)?;
+                }
+                ControlKind::Heartbeat { .. } => {
+                    encode_heartbeat(out, encoding, opaque, client_id, &groups)?;
+                }
+                ControlKind::Unregister { group } => {
+                    encode_unregister(out, encoding, opaque, client_id, group)?;
+                }
             }
-            ControlKind::Unregister { group } => {
-                encode_unregister(out, encoding, opaque, client_id, group)
+            match &address {
+                Some(address) => request_hooks(config, address, None, out, start, &[]),
+                None => Ok(()),
             }
         };
-        let pushed = session.outbox.push(Owner::Control(key), &Bytes::new(), encode);
-        if pushed.is_err() {
+        match session.outbox.push(Owner::Control(key), &Bytes::new(), encode) {
+            Ok(()) => {}
             // Only a client id of megabytes gets here; the request ends like any other.
-            self.control_failed(key, AttemptFailure::GivenUp);
+            Err(NotFramed::Encoding(_)) => self.control_failed(key, AttemptFailure::GivenUp),
+            Err(NotFramed::Panicked) => {
+                self.report_panic(Hook::Request, None);
+                self.control_failed(key, AttemptFailure::InterceptorPanicked);
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ mod ending;
 mod fault;
 mod framing;
 mod heartbeat;
+mod hooks;
 mod lookup;
 mod operation;
 mod outbox;

@@ -101,9 +101,15 @@ impl Client {
                 return;
             }
             Some(Request::Send { op, number }) => {
+                if self.has_interceptors() {
+                    self.response_hooks(conn, Request::Send { op, number }, command, body);
+                }
                 self.send_answered(conn, op, number, code, command);
             }
             Some(Request::Control(key)) => {
+                if self.has_interceptors() {
+                    self.response_hooks(conn, Request::Control(key), command, body);
+                }
                 if let Some(control) = self.controls.get_mut(key) {
                     control.opaque = None;
                 }
@@ -138,12 +144,13 @@ impl Client {
         let Some(session) = self.session(conn) else {
             return;
         };
-        let known = session.late.iter().position(|(late, _)| *late == opaque);
-        let op = known.and_then(|index| session.late.remove(index)).map(|(_, op)| op);
+        let known = session.late.iter().position(|late| late.opaque == opaque);
+        let late = known.and_then(|index| session.late.remove(index));
         self.event(EventSet::STRAYS, || Event::LateAnswer {
             conn,
             opaque,
-            op,
+            op: late.map(|late| late.op),
+            unique_key: late.map(|late| late.unique_key),
             code: command.code,
             remark: remark_of(command),
         });

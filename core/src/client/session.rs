@@ -8,6 +8,7 @@ use super::timers::TimerId;
 use crate::id::OpId;
 use crate::slab::Key;
 use crate::time::Instant;
+use crate::wire::UniqueKey;
 
 /// A request that waits to be framed. Entries whose send or request has ended are skipped.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,14 @@ pub(super) enum Queued {
     Send { op: OpId, number: u32 },
     /// Any other request.
     Control(Key),
+}
+
+/// A request that was given up and may be answered yet.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Late {
+    pub(super) opaque: i32,
+    pub(super) op: OpId,
+    pub(super) unique_key: UniqueKey,
 }
 
 /// One connection.
@@ -31,7 +40,7 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) requests: Requests,
     /// Numbers of requests given up whose answers may still come.
-    pub(super) late: VecDeque<(i32, OpId)>,
+    pub(super) late: VecDeque<Late>,
     /// Listed in [`Client::dirty`](super::Client).
     pub(super) dirty: bool,
     /// Whole frames received.
@@ -77,10 +86,10 @@ impl Session {
     }
 
     /// Remembers the number of a request given up, so that a late answer can be told apart.
-    pub(super) fn remember_late(&mut self, opaque: i32, op: OpId) {
+    pub(super) fn remember_late(&mut self, late: Late) {
         if self.late.len() >= crate::limits::LATE_ANSWERS_MAX {
             self.late.pop_front();
         }
-        self.late.push_back((opaque, op));
+        self.late.push_back(late);
     }
 }

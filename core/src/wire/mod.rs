@@ -3,6 +3,7 @@
 //! Decoding borrows from the received bytes and is safe on any input. Encoding appends to a
 //! caller's buffer and leaves it as it was when it refuses.
 
+mod added;
 mod batch;
 mod binary;
 mod codes;
@@ -20,6 +21,7 @@ mod send_response;
 mod text;
 mod unique_key;
 
+pub(crate) use added::{insert_fields, split_written};
 pub use batch::{BATCH_ENTRY_OVERHEAD, BatchError, encode_batch_entry};
 pub use codes::{RequestCode, ResponseCode, SendStatus, send_request_code};
 pub use command::{

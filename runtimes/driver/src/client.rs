@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ impl Client {
         if config.client_id.is_empty() {
             config.client_id = identity.client_id(runtime.seed()).into();
         }
+        config.interceptors.guard(guard);
         let clock = Box::new(runtime.clone());
         let shared = Arc::new(Shared::new(config, clock, identity));
         let driver = Driver::new(runtime, Arc::clone(&shared));
@@ -129,6 +131,14 @@ impl fmt::Debug for Client {
         let shared = &self.handle.shared;
         let mut debug = f.debug_struct("Client");
         debug.field("client_id", &shared.config.client_id).finish_non_exhaustive()
+    }
+}
+
+/// Calls an interceptor, whose panic must not reach the driver.
+fn guard(call: &mut dyn FnMut()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+        // What was thrown may throw in turn when it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
     }
 }
 

@@ -19,6 +19,7 @@ mod events;
 mod futures_stream;
 mod identity;
 mod ledger;
+pub mod manual;
 mod operation;
 mod producer;
 #[doc(hidden)]
@@ -34,10 +35,14 @@ pub use driver::Driver;
 pub use events::{EVENTS_MAX, EventStream};
 pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
 pub use producer::{Producer, SendOptions};
-pub use rocketmq_core::wire::{Encoding, OffsetMessageId, ResponseCode, SendStatus, UniqueKey};
+pub use rocketmq_core::wire::{
+    Encoding, OffsetMessageId, RequestCode, ResponseCode, SendStatus, UniqueKey,
+};
 pub use rocketmq_core::{
-    Address, AddressError, AddressMap, Attempt, AttemptFailure, Bound, CloseReason, Config,
-    ConfigBuilder, ConfigError, ConnectFailure, Delivery, Event, EventSet, GroupError, Host,
-    InvalidMessage, Message, MessageQueue, NameServerFailure, NotReady, OnewayReceipt, Periodic,
-    QueuePosition, SendError, SendErrorKind, SendReceipt, Stage,
+    Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, CloseReason,
+    Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, Event, EventSet, FieldError,
+    Forbidden, GroupError, Hook, Host, Interceptor, Interceptors, InvalidMessage, Message,
+    MessageQueue, MessageType, Mode, NameServerFailure, NotReady, OnewayReceipt, Periodic,
+    QueuePosition, RequestContext, ResponseContext, SendAttempt, SendContext, SendError,
+    SendErrorKind, SendReceipt, Stage,
 };

@@ -93,7 +93,8 @@ impl Operation {
             return Poll::Ready(Err(error));
         }
         let Stage::Open(open) = &self.stage else { return Poll::Pending };
-        let result = ready!(open.slot.poll(cx));
+        let key = open.unique_key;
+        let result = ready!(open.slot.poll(cx)).map_err(|error| error.or_unique_key(key));
         self.stage = Stage::Done;
         Poll::Ready(result)
     }
@@ -110,6 +111,7 @@ impl Operation {
         let message = PreparedMessage::new(new.message, unique_key, new.called, &shared.config)
             .map_err(|(error, message)| {
                 SendError::not_sent(SendErrorKind::Invalid(error), message)
+                    .or_unique_key(unique_key)
             })?;
         let slot = Arc::new(Slot::new());
         let request = Request {
@@ -266,7 +268,8 @@ impl Future for PendingSend {
     type Output = Result<SendReceipt, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.open.slot.poll(cx).map_ok(receipt)
+        let key = self.open.unique_key;
+        self.open.slot.poll(cx).map_ok(receipt).map_err(|error| error.or_unique_key(key))
     }
 }
 

@@ -218,6 +218,7 @@ pub(crate) fn kind_name(kind: &SendErrorKind) -> &'static str {
         SendErrorKind::Backpressure(_) => "backpressure",
         SendErrorKind::Cancelled => "cancelled",
         SendErrorKind::Closed => "closed",
+        SendErrorKind::InterceptorPanicked => "interceptor_panicked",
         SendErrorKind::DriverStopped => "driver_stopped",
         // A kind that this version of the tool does not know yet.
         _ => "other",

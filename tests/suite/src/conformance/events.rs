@@ -33,12 +33,14 @@ pub async fn a_fail_over_is_told_in_order<H: Harness>(on: &H) {
     let mut ops = Vec::new();
     for event in &told {
         match event {
-            Event::AttemptStarted { op, number, broker_name, .. } => {
+            Event::AttemptStarted { op, unique_key, number, broker_name, .. } => {
                 ops.push(*op);
+                assert_eq!(*unique_key, failed_over.unique_key);
                 story.push(format!("{number} starts at {broker_name}"));
             }
-            Event::AttemptFailed { op, number, broker_name, failure, retry_at } => {
+            Event::AttemptFailed { op, unique_key, number, broker_name, failure, retry_at } => {
                 ops.push(*op);
+                assert_eq!(*unique_key, failed_over.unique_key);
                 let AttemptFailure::Answered { code, .. } = failure else { panic!("{failure:?}") };
                 let again = if retry_at.is_some() { ", again" } else { "" };
                 story.push(format!("{number} fails at {broker_name} with {}{again}", code.0));

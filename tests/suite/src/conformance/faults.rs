@@ -155,11 +155,12 @@ pub async fn a_late_answer_is_told_apart<H: Harness>(on: &H) {
     let mut events = producer.client().events();
     let options = SendOptions::new().with_timeout(Duration::from_millis(200));
     let result = producer.send_with(message("late"), options).await;
-    failed(result, &SendErrorKind::Timeout, Delivery::Unknown);
+    let error = failed(result, &SendErrorKind::Timeout, Delivery::Unknown);
     let next = async {
         while let Some(event) = events.next().await {
-            if let Event::LateAnswer { code, op, .. } = event {
+            if let Event::LateAnswer { code, op, unique_key, .. } = event {
                 assert_eq!((code, op.is_some()), (0, true));
+                assert_eq!(unique_key, error.unique_key());
                 return;
             }
         }

@@ -365,7 +365,9 @@ impl Facts {
     }
 
     fn event(&mut self, client: usize, event: &Event) {
-        let Event::AttemptStarted { op, number, broker_name, queue_id } = event else { return };
+        let Event::AttemptStarted { op, number, broker_name, queue_id, .. } = event else {
+            return;
+        };
         let (after, at) = (self.settled, self.now);
         let Some(send) = self.by_op(client, *op) else { return };
         let (number, queue_id) = (*number, *queue_id);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
     AttemptFailure, Client, Config, Event, Instant, OpId, OpIds, SendErrorKind, SendReceipt,
 };
@@ -15,6 +16,11 @@ use crate::world::{Outcome, SendRecord, SendSpec, WireAnswer, WireFrame, World};
 const MS: u64 = 1_000_000;
 const NAME_SERVER: u64 = 1;
 const BROKER: u64 = 2;
+
+/// A key for events, which no observer reads it from.
+fn any_key() -> UniqueKey {
+    "0".repeat(32).parse().expect("a key")
+}
 
 /// What the brokers of a scene hold.
 #[derive(Default)]
@@ -195,14 +201,16 @@ impl Scene {
 
     fn start(&mut self, send: usize, number: u32, broker: &str, queue_id: u32) {
         let broker_name: Arc<str> = broker.into();
-        let event = Event::AttemptStarted { op: self.ops[send], number, broker_name, queue_id };
+        let (op, unique_key) = (self.ops[send], any_key());
+        let event = Event::AttemptStarted { op, unique_key, number, broker_name, queue_id };
         self.see(Seen::Event { client: 0, event: &event });
     }
 
     fn fail_attempt(&mut self, send: usize, number: u32, broker: &str, failure: AttemptFailure) {
         let (op, broker_name) = (self.ops[send], broker.into());
         let retry_at = Some(Instant::from_nanos(self.now));
-        let event = Event::AttemptFailed { op, number, broker_name, failure, retry_at };
+        let unique_key = any_key();
+        let event = Event::AttemptFailed { op, unique_key, number, broker_name, failure, retry_at };
         self.see(Seen::Event { client: 0, event: &event });
     }
 

@@ -174,7 +174,7 @@ fn sends(world: &World) -> Vec<SendStory> {
     for (client, peer) in world.clients.iter().enumerate() {
         for (at, event) in &peer.events {
             match event {
-                Event::AttemptStarted { op, number, broker_name, queue_id } => {
+                Event::AttemptStarted { op, number, broker_name, queue_id, .. } => {
                     let start = (*at, *number, broker_name.to_string(), *queue_id);
                     reports.entry((client, *op)).or_default().started.push(start);
                 }
