@@ -21,6 +21,56 @@ pub struct Periodic {
     pub period: Duration,
 }
 
+/// How many attempts may be made again, over all sends of a client.
+///
+/// Every message that is stored earns a share of one retry, time earns some, and each attempt that
+/// follows one that has put load on a broker (a busy answer, an internal error, or no answer at
+/// all) spends one. A send that finds the budget used up ends with its last failure, and
+/// [`SendError::is_retry_withheld`](crate::SendError::is_retry_withheld) says so. Attempts that
+/// follow a failed dial, a message that never left, or a refusal without work (not available,
+/// no permission, no such topic, go away) are free, and so is a better receipt after a weak one.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct RetryBudget {
+    /// Retries that may be made in one blow; `None` for twice the sends that may be in flight.
+    pub burst: Option<u32>,
+    /// Retries earned by 100 messages stored.
+    pub percent: u32,
+    /// Retries earned by each second.
+    pub per_second: u32,
+}
+
+impl RetryBudget {
+    /// [`limits::RETRY_PERCENT`] and [`limits::RETRIES_PER_SECOND`], and a burst of twice what may
+    /// be in flight.
+    pub const DEFAULT: RetryBudget = RetryBudget {
+        burst: None,
+        percent: limits::RETRY_PERCENT,
+        per_second: limits::RETRIES_PER_SECOND,
+    };
+
+    /// With a burst of so many retries.
+    #[must_use]
+    pub const fn with_burst(mut self, retries: u32) -> RetryBudget {
+        self.burst = Some(retries);
+        self
+    }
+
+    /// With so many retries for 100 messages stored.
+    #[must_use]
+    pub const fn with_percent(mut self, percent: u32) -> RetryBudget {
+        self.percent = percent;
+        self
+    }
+
+    /// With so many retries for each second.
+    #[must_use]
+    pub const fn with_per_second(mut self, retries: u32) -> RetryBudget {
+        self.per_second = retries;
+        self
+    }
+}
+
 /// The settings of one client. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -49,6 +99,13 @@ pub struct Config {
     /// Most bytes of bodies in flight.
     // Java: DefaultMQProducer#backPressureForAsyncSendSize
     pub in_flight_bytes_max: usize,
+    /// Most sends in flight to one topic; `None` bounds all topics together only.
+    pub topic_in_flight_messages_max: Option<u32>,
+    /// Most bytes of bodies in flight to one topic; `None` bounds all topics together only.
+    pub topic_in_flight_bytes_max: Option<usize>,
+    /// Waits for room as long as it takes: the time of a send starts when it has room, instead of
+    /// with the call.
+    pub unlimited_wait_for_room: bool,
     /// Largest body of a message, in bytes.
     // Java: DefaultMQProducer#maxMessageSize
     pub body_length_max: usize,
@@ -84,8 +141,13 @@ pub struct Config {
     pub dial_back_off_min: Duration,
     /// Longest wait between two dials of an address.
     pub dial_back_off_max: Duration,
-    /// Wait before the next attempt after a busy answer; doubles with each, with jitter.
+    /// Wait before the next attempt after a busy answer, with jitter. It doubles with each busy
+    /// answer in a row, of one send or of the brokers that are left to try, to 500 ms at most, and
+    /// shrinks as they store again.
     pub busy_back_off: Duration,
+    /// Bounds how many attempts are made again, over all sends, so that brokers in trouble are not
+    /// buried in retries; `None` for no bound.
+    pub retry_budget: Option<RetryBudget>,
     /// Avoids every broker that failed in this send, and brokers that were slow or failed lately.
     /// Off is the Java client's default: only the broker of the last attempt is avoided.
     pub latency_avoidance: bool,
@@ -131,6 +193,9 @@ impl Config {
             attempt_timeout_min: millis(10),
             in_flight_messages_max: limits::IN_FLIGHT_MESSAGES_MAX,
             in_flight_bytes_max: limits::IN_FLIGHT_BYTES_MAX,
+            topic_in_flight_messages_max: None,
+            topic_in_flight_bytes_max: None,
+            unlimited_wait_for_room: false,
             body_length_max: limits::BODY_LENGTH_MAX,
             create_topics: true,
             create_topic_key: "TBW102".into(),
@@ -145,6 +210,7 @@ impl Config {
             dial_back_off_min: millis(100),
             dial_back_off_max: seconds(3),
             busy_back_off: millis(20),
+            retry_budget: Some(RetryBudget::DEFAULT),
             latency_avoidance: true,
             retry_weak_acknowledgement: false,
             retry_only_if_not_stored: false,
@@ -193,6 +259,8 @@ impl ConfigBuilder {
         in_flight_messages_max: u32;
         /// Sets [`Config::in_flight_bytes_max`]; 100 MiB by default.
         in_flight_bytes_max: usize;
+        /// Sets [`Config::unlimited_wait_for_room`]; off by default.
+        unlimited_wait_for_room: bool;
         /// Sets [`Config::body_length_max`]; 4 MiB by default.
         body_length_max: usize;
         /// Sets [`Config::create_topics`]; on by default.
@@ -217,6 +285,8 @@ impl ConfigBuilder {
         dial_back_off_max: Duration;
         /// Sets [`Config::busy_back_off`]; 20 ms by default.
         busy_back_off: Duration;
+        /// Sets [`Config::retry_budget`]; [`RetryBudget::DEFAULT`] by default.
+        retry_budget: Option<RetryBudget>;
         /// Sets [`Config::latency_avoidance`]; on by default.
         latency_avoidance: bool;
         /// Sets [`Config::retry_weak_acknowledgement`]; off by default.
@@ -231,6 +301,18 @@ impl ConfigBuilder {
         unsent_bytes_max: usize;
         /// Sets [`Config::events`]; [`EventSet::STATE_CHANGES`] by default.
         events: EventSet;
+    }
+
+    /// Sets [`Config::topic_in_flight_messages_max`]; no bound by default.
+    pub fn topic_in_flight_messages_max(mut self, messages: u32) -> ConfigBuilder {
+        self.config.topic_in_flight_messages_max = Some(messages);
+        self
+    }
+
+    /// Sets [`Config::topic_in_flight_bytes_max`]; no bound by default.
+    pub fn topic_in_flight_bytes_max(mut self, bytes: usize) -> ConfigBuilder {
+        self.config.topic_in_flight_bytes_max = Some(bytes);
+        self
     }
 
     /// Sets [`Config::client_id`]. Two clients must never share one.
@@ -274,8 +356,8 @@ impl ConfigBuilder {
         }
         let positive: [(&'static str, bool); 11] = [
             ("send_timeout", !config.send_timeout.is_zero()),
-            ("in_flight_messages_max", config.in_flight_messages_max > 0),
-            ("in_flight_bytes_max", config.in_flight_bytes_max > 0),
+            ("topic_in_flight_messages_max", config.topic_in_flight_messages_max != Some(0)),
+            ("topic_in_flight_bytes_max", config.topic_in_flight_bytes_max != Some(0)),
             ("body_length_max", config.body_length_max > 0),
             ("default_topic_queue_nums", config.default_topic_queue_nums > 0),
             ("request_timeout", !config.request_timeout.is_zero()),
@@ -288,12 +370,7 @@ impl ConfigBuilder {
         if let Some((setting, _)) = positive.into_iter().find(|(_, positive)| !positive) {
             return Err(ConfigError::Zero { setting });
         }
-        if config.in_flight_messages_max > limits::OPERATIONS_MAX / 2 {
-            return Err(ConfigError::TooLarge {
-                setting: "in_flight_messages_max",
-                max: u64::from(limits::OPERATIONS_MAX / 2),
-            });
-        }
+        check_in_flight_max(config.in_flight_messages_max, config.in_flight_bytes_max)?;
         let frame_room = limits::FRAME_LENGTH_MAX - limits::HEADER_LENGTH_OWN_MAX;
         if config.body_length_max > frame_room {
             let max = frame_room as u64;
@@ -360,6 +437,27 @@ pub enum GroupError {
     /// The client is closing or closed.
     #[error("the client is closed")]
     Closed,
+}
+
+/// Checks bounds on what is in flight.
+///
+/// # Errors
+/// If one of them is 0, or there are more messages than the client can handle.
+pub fn check_in_flight_max(messages: u32, bytes: usize) -> Result<(), ConfigError> {
+    let max = limits::OPERATIONS_MAX / 2;
+    if messages == 0 {
+        return Err(ConfigError::Zero { setting: "in_flight_messages_max" });
+    }
+    if bytes == 0 {
+        return Err(ConfigError::Zero { setting: "in_flight_bytes_max" });
+    }
+    if messages > max {
+        return Err(ConfigError::TooLarge {
+            setting: "in_flight_messages_max",
+            max: u64::from(max),
+        });
+    }
+    Ok(())
 }
 
 /// Checks the name of a producer group.

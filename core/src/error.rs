@@ -23,6 +23,7 @@ struct Failure {
     unique_key: Option<UniqueKey>,
     message: Option<Message>,
     elapsed: Duration,
+    retry_withheld: bool,
 }
 
 impl SendError {
@@ -55,6 +56,7 @@ impl SendError {
             unique_key,
             message: Some(message),
             elapsed,
+            retry_withheld: false,
         }))
     }
 
@@ -92,12 +94,24 @@ impl SendError {
             unique_key: None,
             message: None,
             elapsed: Duration::ZERO,
+            retry_withheld: false,
         }))
+    }
+
+    pub(crate) fn with_retry_withheld(mut self, withheld: bool) -> SendError {
+        self.0.retry_withheld = withheld;
+        self
     }
 
     pub(crate) fn with_name_servers(mut self, failures: Vec<NameServerFailure>) -> SendError {
         self.0.name_servers = failures;
         self
+    }
+
+    /// Whether the send ended before its attempts and its time were used up, because the client had
+    /// made too many attempts again: see [`Config::retry_budget`](crate::Config::retry_budget).
+    pub fn is_retry_withheld(&self) -> bool {
+        self.0.retry_withheld
     }
 
     /// What went wrong in the end.
@@ -289,6 +303,10 @@ pub enum Bound {
     Messages,
     /// [`Config::in_flight_bytes_max`](crate::Config::in_flight_bytes_max).
     Bytes,
+    /// [`Config::topic_in_flight_messages_max`](crate::Config::topic_in_flight_messages_max).
+    TopicMessages,
+    /// [`Config::topic_in_flight_bytes_max`](crate::Config::topic_in_flight_bytes_max).
+    TopicBytes,
     /// Topics known to the client at once.
     Topics,
 }
@@ -298,6 +316,8 @@ impl fmt::Display for Bound {
         f.write_str(match self {
             Bound::Messages => "the limit is in_flight_messages_max",
             Bound::Bytes => "the limit is in_flight_bytes_max",
+            Bound::TopicMessages => "the limit is topic_in_flight_messages_max",
+            Bound::TopicBytes => "the limit is topic_in_flight_bytes_max",
             Bound::Topics => "the limit is 65,536 topics used within ten minutes",
         })
     }

@@ -62,9 +62,12 @@ mod slab;
 mod time;
 
 pub use address::{Address, AddressError, AddressMap, Host};
-pub use admission::Admission;
+pub use admission::{Admission, Room};
 pub use client::{CancelOutcome, Client, Mode, Rejected, SendCommand, TableSizes};
-pub use config::{Config, ConfigBuilder, ConfigError, GroupError, Periodic, check_group};
+pub use config::{
+    Config, ConfigBuilder, ConfigError, GroupError, Periodic, RetryBudget, check_group,
+    check_in_flight_max,
+};
 pub use error::{
     Attempt, AttemptFailure, Bound, CloseReason, ConnectFailure, Delivery, NameServerFailure,
     NotReady, SendError, SendErrorKind, Stage,

@@ -152,5 +152,14 @@ pub const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait of the busy back-off.
 pub const BUSY_BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
+/// Retries earned by 100 messages stored. As many as messages: a cluster of which every second
+/// answer is "busy" still gets all messages through, and brokers in trouble see at most twice the
+/// load while anything is stored at all. Without a budget an outage triples it.
+pub const RETRY_PERCENT: u32 = 100;
+
+/// Retries earned by each second, for clients that send little. No broker notices ten more
+/// messages in a second, and a client that sends one in a second never runs out.
+pub const RETRIES_PER_SECOND: u32 = 10;
+
 /// Most attempts after the first, whatever the settings say.
 pub const RETRIES_MAX: u32 = 15;

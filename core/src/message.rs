@@ -8,6 +8,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::config::{Config, is_name_byte};
+use crate::error::Bound;
 use crate::interceptor::Forbidden;
 use crate::limits;
 use crate::time::ClockReading;
@@ -228,13 +229,17 @@ pub enum InvalidMessage {
         /// The largest allowed.
         max: usize,
     },
-    /// The body can never be admitted.
-    #[error("the body has {length} bytes, more than in_flight_bytes_max = {max}")]
+    /// The body would never have room among what is in flight.
+    #[error(
+        "the body has {length} bytes, more than all room for what is in flight, {max}; {bound}"
+    )]
     LargerThanBudget {
         /// Its length in bytes.
         length: usize,
-        /// The whole budget.
+        /// The whole room.
         max: usize,
+        /// What bounds it.
+        bound: Bound,
     },
     /// The tag is blank or holds a control character.
     #[error("the tag is blank or holds U+0001 or U+0002")]
@@ -316,9 +321,6 @@ fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
     }
     if length > config.body_length_max {
         return Err(InvalidMessage::BodyTooLarge { length, max: config.body_length_max });
-    }
-    if length > config.in_flight_bytes_max {
-        return Err(InvalidMessage::LargerThanBudget { length, max: config.in_flight_bytes_max });
     }
     Ok(())
 }

@@ -158,6 +158,16 @@ pub enum Event {
         /// When the next attempt begins, if there is one.
         retry_at: Option<Instant>,
     },
+    /// A send would have made another attempt, but the budget for retries is used up: it ends with
+    /// its last failure. See [`Config::retry_budget`](crate::Config::retry_budget).
+    RetryWithheld {
+        /// The operation.
+        op: OpId,
+        /// The message's unique key, which receipts and errors carry as well.
+        unique_key: UniqueKey,
+        /// The attempt that was the last.
+        number: u32,
+    },
     /// A broker was slow or failed, or is well again.
     FaultUpdated {
         /// The broker.
@@ -214,7 +224,7 @@ impl EventSet {
     pub const CONNECTIONS: EventSet = EventSet(1);
     /// Routes: changed, failed.
     pub const ROUTES: EventSet = EventSet(2);
-    /// Attempts that failed.
+    /// Attempts that failed, and retries that were withheld.
     pub const ATTEMPT_FAILURES: EventSet = EventSet(4);
     /// Attempts that started: one event for each send at least.
     pub const ATTEMPT_STARTS: EventSet = EventSet(8);

@@ -13,7 +13,6 @@ use super::timers::TimerKey;
 use super::verdict::{AttemptVerdict, Fault, Next, verdict};
 use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
-use crate::limits;
 use crate::output::{Completion, Event, EventSet, Output};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
@@ -233,6 +232,7 @@ impl Client {
         }
         let stage = op.current.as_ref().filter(|_| !under_way).map(|current| current.stage);
         let stays_out = self.leave(id);
+        self.budget.earn();
         if let Some(stage) = stage {
             // Its sender has to know that there may be another copy.
             let delivery = if stays_out { Delivery::NotSent } else { Delivery::Unknown };
@@ -333,6 +333,7 @@ impl Client {
         };
         let (number, unique_key) = (op.number, op.message.unique_key);
         op.tried.push(current.broker);
+        let weak = op.weak.is_some() && op.failed.last().is_some_and(is_weak);
         let retry_at = if (op.detached && !planted!(DetachedRetried))
             || next == Next::Final
             || op.is_last_attempt()
@@ -342,14 +343,27 @@ impl Client {
         {
             None
         } else if next == Next::BackOff && !planted!(BusyBackOffZero) {
-            let full = self.config.busy_back_off.saturating_mul(1 << op.busy.min(16));
-            op.busy += 1;
-            Some(now + self.rng.jitter(full.min(limits::BUSY_BACK_OFF_MAX)))
+            if let Some(broker) = self.brokers.get_mut(current.broker) {
+                broker.busy.answered_busy(now, current.started);
+            }
+            Some(now + self.busy_pause(id))
         } else {
             Some(now)
         };
+        let Some(op) = self.ops.get_mut(id) else {
+            return;
+        };
+        op.busy += u32::from(next == Next::BackOff);
         let last_start = op.command.deadline;
-        let retry_at = retry_at.filter(|at| *at + self.config.attempt_timeout_min <= last_start);
+        let mut retry_at =
+            retry_at.filter(|at| *at + self.config.attempt_timeout_min <= last_start);
+        // Only what has put load on a broker counts. A weak receipt is bettered by choice.
+        let loads = (next == Next::BackOff || delivery == Delivery::Unknown) && !weak;
+        if loads && retry_at.is_some() && !self.budget.spend(now) {
+            op.withheld = true;
+            retry_at = None;
+        }
+        let withheld = op.withheld;
         self.event(EventSet::ATTEMPT_FAILURES, || Event::AttemptFailed {
             op: id,
             unique_key,
@@ -358,6 +372,13 @@ impl Client {
             failure,
             retry_at,
         });
+        if withheld {
+            self.event(EventSet::ATTEMPT_FAILURES, || Event::RetryWithheld {
+                op: id,
+                unique_key,
+                number,
+            });
+        }
         match retry_at {
             None => self.fail_as_last_attempt(id),
             Some(at) if at == now => self.next_attempt(id),
@@ -460,6 +481,9 @@ impl Client {
         let Some(broker) = self.brokers.get_mut(broker) else {
             return;
         };
+        if fault == Fault::Success {
+            broker.busy.stored();
+        }
         let Some(until) = broker.fault.update(now, latency, fault) else {
             return;
         };
@@ -522,7 +546,7 @@ impl Client {
         });
         let message = op.message.into_message();
         let error = SendError::new(kind, delivery, op.failed, Some(unique_key), message, elapsed);
-        Some((error, weak))
+        Some((error.with_retry_withheld(op.withheld), weak))
     }
 
     /// Removes a send from every table. What is still on the wire is remembered as late.

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Client;
+use super::busy::Busy;
 use super::fault::FaultItem;
 use crate::slab::Key;
 use crate::wire::BrokerData;
@@ -19,6 +20,7 @@ pub(super) struct Broker {
     /// Where messages go. A slave is never written to.
     pub(super) master: Option<Key>,
     pub(super) fault: FaultItem,
+    pub(super) busy: Busy,
 }
 
 impl Client {
@@ -34,7 +36,8 @@ impl Client {
             None => {
                 let name: Arc<str> = (*data.broker_name).into();
                 let fault = FaultItem::default();
-                let broker = Broker { name: Arc::clone(&name), master: None, fault };
+                let broker =
+                    Broker { name: Arc::clone(&name), master: None, fault, busy: Busy::default() };
                 let key = self.brokers.insert(broker);
                 self.brokers_by_name.insert(name, key);
                 key

@@ -10,7 +10,7 @@ use crate::error::{
     AttemptFailure, CloseReason, Delivery, NotReady, SendError, SendErrorKind, Stage,
 };
 use crate::id::OpId;
-use crate::output::Output;
+use crate::output::{Completion, Output};
 use crate::slab::Key;
 use crate::time::Instant;
 
@@ -21,7 +21,8 @@ pub enum CancelOutcome {
     /// says what earlier attempts may have done.
     Ended(SendError),
     /// Bytes of it have left: it ends with the answer or its deadline, without another attempt,
-    /// and is reported as [`Output::Complete`].
+    /// and is reported as [`Output::Complete`]. So is one that a broker has stored already, at
+    /// once, while a better receipt was wanted.
     Detached,
     /// There is no such send.
     NotFound,
@@ -59,7 +60,12 @@ impl Client {
             self.fail_current(op, current.stage, AttemptFailure::GivenUp, Delivery::NotSent);
         }
         match self.end_failed(op, SendErrorKind::Cancelled) {
-            Some((error, _)) => {
+            // A broker has stored it: that is how it ends, whoever has lost interest.
+            Some((_, Some(receipt))) => {
+                self.complete(op, Ok(Completion::Stored(receipt)));
+                CancelOutcome::Detached
+            }
+            Some((error, None)) => {
                 self.check_drained();
                 CancelOutcome::Ended(error)
             }

@@ -19,6 +19,8 @@ use crate::time::Instant;
 
 mod attempt;
 mod broker;
+mod budget;
+mod busy;
 mod connection;
 mod control;
 mod ending;
@@ -39,6 +41,7 @@ mod topic;
 mod verdict;
 
 use broker::Broker;
+use budget::Budget;
 use connection::Endpoint;
 use control::Control;
 pub use ending::CancelOutcome;
@@ -59,6 +62,10 @@ use topic::Topic;
 #[derive(Debug)]
 pub struct Client {
     config: Config,
+    /// Bound of the names of operations.
+    operations_max: u32,
+    /// What is left for attempts after the first.
+    budget: Budget,
     now: Instant,
     rng: Rng,
     timers: Timers,
@@ -110,7 +117,10 @@ impl Client {
     /// A client that has done nothing yet. Everything that it leaves to chance follows from
     /// `seed`; `now` is the moment of the first input.
     pub fn new(config: Config, seed: u64, now: Instant) -> Client {
+        let operations_max = config.operations_max();
         let mut client = Client {
+            operations_max,
+            budget: Budget::new(config.retry_budget, operations_max, now),
             now,
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
@@ -282,8 +292,8 @@ impl Client {
     ///
     /// # Errors
     /// Gives the message back if the client is closing, the group is not registered, the
-    /// operation's name is in use or beyond
-    /// [`Config::operations_max`], or too many topics are known.
+    /// operation's name is in use or beyond [`Config::operations_max`] (of the most that
+    /// [`Client::set_in_flight_max`] has allowed), or too many topics are known.
     // The message goes back unboxed: a refusal must not allocate.
     #[allow(clippy::result_large_err)]
     pub fn send(
@@ -298,7 +308,7 @@ impl Client {
         if self.life != Life::Running && !(planted!(SendAfterClose) && self.life != Life::Closed) {
             return reject(SendErrorKind::Closed, message);
         }
-        if op.index >= self.config.operations_max() || self.ops.contains_slot(op) {
+        if op.index >= self.operations_max || self.ops.contains_slot(op) {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Messages), message);
         }
         let group = self.groups.get(command.group.0 as usize).and_then(Option::as_ref);
@@ -315,6 +325,15 @@ impl Client {
         self.ops.insert(op, || Op::new(message, command, group, topic, attempts_max));
         self.route_and_attempt(op);
         Ok(())
+    }
+
+    /// Lets so many sends be in flight, from now on. The bound on operations only grows: names that
+    /// were allowed stay allowed.
+    pub fn set_in_flight_max(&mut self, now: Instant, messages_max: u32) {
+        self.advance(now);
+        let messages_max = messages_max.min(limits::OPERATIONS_MAX / 2);
+        self.operations_max = self.operations_max.max(2 * messages_max);
+        self.budget.set_burst(self.config.retry_budget, 2 * messages_max);
     }
 
     /// Waits until a name server has answered, at most until `deadline`. The end is reported as

@@ -102,6 +102,8 @@ pub(super) struct Op {
     pub(super) weak: Option<Box<SendReceipt>>,
     /// The caller gave up after bytes had left: no further attempt.
     pub(super) detached: bool,
+    /// The next attempt was not made because the budget for retries was used up.
+    pub(super) withheld: bool,
     /// Busy answers so far, for the back-off.
     pub(super) busy: u32,
     pub(super) timer: TimerId,
@@ -130,6 +132,7 @@ impl Op {
             outstanding: Vec::new(),
             weak: None,
             detached: false,
+            withheld: false,
             busy: 0,
             timer: TimerId::NONE,
         }

@@ -111,6 +111,22 @@ impl Client {
         poll_fn(|cx| slot.poll(cx)).await
     }
 
+    /// Changes how much may be in flight, from now on: so many sends, and so many bytes of bodies.
+    /// They begin as [`Config::in_flight_messages_max`](rocketmq_core::Config) and
+    /// [`Config::in_flight_bytes_max`](rocketmq_core::Config); those are left as they were.
+    ///
+    /// Nothing in flight or waiting is lost. With less room than is taken, the others wait until
+    /// enough has ended; a message that waits and is larger than all room goes when it is alone.
+    ///
+    /// # Errors
+    /// If one of them is 0, or there are more messages than the client can handle. Nothing is
+    /// changed then.
+    pub fn set_in_flight_max(&self, messages: u32, bytes: usize) -> Result<(), ConfigError> {
+        rocketmq_core::check_in_flight_max(messages, bytes)?;
+        self.handle.shared.resize(messages, bytes);
+        Ok(())
+    }
+
     /// The client's events from now on.
     pub fn events(&self) -> EventStream {
         EventStream::new(Arc::clone(&self.handle))

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rocketmq_core::{
     Bound, CancelOutcome, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, OpId,
-    Output, SendCommand, SendError, SendErrorKind,
+    Output, Room, SendCommand, SendError, SendErrorKind,
 };
 
 use crate::client::CloseReport;
@@ -207,7 +207,7 @@ impl<R: Runtime> Driver<R> {
 
     fn execute(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Send { op, request } => self.send(now, op, request),
+            Command::Send { op, room, request } => self.send(now, op, room, request),
             Command::Cancel { op } => {
                 if let CancelOutcome::Ended(error) = self.machine.cancel(now, op) {
                     self.ledger.end(op, Err(error));
@@ -230,6 +230,7 @@ impl<R: Runtime> Driver<R> {
                     self.machine.unregister(now, group);
                 }
             }
+            Command::Resize { messages_max } => self.machine.set_in_flight_max(now, messages_max),
             Command::WaitReady { slot, deadline } => {
                 self.next_ready += 1;
                 self.ready_slots.push((self.next_ready, slot));
@@ -240,11 +241,11 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    fn send(&mut self, now: Instant, op: OpId, request: Request) {
-        let bytes = request.bytes();
-        self.fresh_bytes += bytes;
+    fn send(&mut self, now: Instant, op: OpId, room: Room, request: Request) {
+        self.fresh_bytes += room.bytes();
         let started = request.started;
-        self.ledger.enter(op, request.slot, bytes);
+        let deadline = request.time_with_room.map_or(request.deadline, |time| now + time);
+        self.ledger.enter(op, request.slot, room);
         let group = self.groups.get(request.group as usize).copied().flatten();
         let result = match group {
             Some(group) => {
@@ -254,7 +255,7 @@ impl<R: Runtime> Driver<R> {
                     queue: request.queue,
                     retries_max: request.retries_max,
                     started,
-                    deadline: request.deadline,
+                    deadline,
                 };
                 let sent = self.machine.send(now, op, request.message, command);
                 sent.map_err(|rejected| (rejected.kind, rejected.message))
@@ -564,8 +565,8 @@ impl<R: Runtime> Driver<R> {
         }
         for command in commands {
             match command {
-                Command::Send { op, request } => {
-                    self.ledger.ended.push(Ended { op, bytes: request.bytes() });
+                Command::Send { op, room, request } => {
+                    self.ledger.ended.push(Ended { op, room });
                     self.ledger.refuse(request, kind.clone(), now);
                 }
                 Command::WaitReady { slot, .. } => {
@@ -573,7 +574,10 @@ impl<R: Runtime> Driver<R> {
                 }
                 Command::Flush { slot } => self.ledger.flush(slot),
                 Command::Close { slot, .. } => self.close_slot(slot),
-                Command::Cancel { .. } | Command::Register { .. } | Command::Unregister { .. } => {}
+                Command::Cancel { .. }
+                | Command::Register { .. }
+                | Command::Unregister { .. }
+                | Command::Resize { .. } => {}
             }
         }
         for (_, slot) in std::mem::take(&mut self.ready_slots) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use rocketmq_core::wire::SendStatus;
-use rocketmq_core::{Completion, Delivery, Instant, OpId, SendError, SendErrorKind};
+use rocketmq_core::{Completion, Delivery, Instant, OpId, Room, SendError, SendErrorKind};
 
 use crate::client::{CloseReport, Stats};
 use crate::shared::{Ended, Request, SendSlot};
@@ -30,7 +30,7 @@ pub(crate) struct Ledger {
 struct Open {
     generation: u32,
     slot: Arc<SendSlot>,
-    bytes: usize,
+    room: Room,
     epoch: u64,
 }
 
@@ -47,7 +47,7 @@ impl Ledger {
     }
 
     /// Enters a send that is about to go to the machine.
-    pub(crate) fn enter(&mut self, op: OpId, slot: Arc<SendSlot>, bytes: usize) {
+    pub(crate) fn enter(&mut self, op: OpId, slot: Arc<SendSlot>, room: Room) {
         let index = op.index as usize;
         if self.open.len() <= index {
             self.open.resize_with(index + 1, || None);
@@ -55,7 +55,7 @@ impl Ledger {
         if let Some(entry) = self.open.get_mut(index) {
             debug_assert!(entry.is_none(), "names are not used twice");
             let epoch = self.epochs.enter();
-            *entry = Some(Open { generation: op.generation, slot, bytes, epoch });
+            *entry = Some(Open { generation: op.generation, slot, room, epoch });
             self.stats.accepted += 1;
         }
     }
@@ -70,9 +70,9 @@ impl Ledger {
         if let Some(report) = &mut self.report {
             note(report, &result, &open.slot);
         }
-        self.ended.push(Ended { op, bytes: open.bytes });
         self.wakers.extend(open.slot.end(result));
         self.epochs.leave(open.epoch, &mut self.wakers);
+        self.ended.push(Ended { op, room: open.room });
     }
 
     /// Ends a send that waited for room and gets none.

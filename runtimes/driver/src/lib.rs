@@ -43,6 +43,6 @@ pub use rocketmq_core::{
     Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, Event, EventSet, FieldError,
     Forbidden, GroupError, Hook, Host, Interceptor, Interceptors, InvalidMessage, Message,
     MessageQueue, MessageType, Mode, NameServerFailure, NotReady, OnewayReceipt, Periodic,
-    QueuePosition, RequestContext, ResponseContext, SendAttempt, SendContext, SendError,
-    SendErrorKind, SendReceipt, Stage,
+    QueuePosition, RequestContext, ResponseContext, RetryBudget, SendAttempt, SendContext,
+    SendError, SendErrorKind, SendReceipt, Stage,
 };

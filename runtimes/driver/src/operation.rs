@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    ClockReading, Completion, Message, Mode, OnewayReceipt, PreparedMessage, SendError,
+    ClockReading, Completion, Instant, Message, Mode, OnewayReceipt, PreparedMessage, SendError,
     SendErrorKind, SendReceipt,
 };
 
@@ -114,6 +114,9 @@ impl Operation {
                     .or_unique_key(unique_key)
             })?;
         let slot = Arc::new(Slot::new());
+        let time = new.options.timeout.unwrap_or(shared.config.send_timeout);
+        let unlimited = new.options.unlimited_wait_for_room;
+        let patient = wait && unlimited.unwrap_or(shared.config.unlimited_wait_for_room);
         let request = Request {
             message,
             group: self.producer.group_number(),
@@ -121,7 +124,8 @@ impl Operation {
             queue: new.options.queue,
             retries_max: new.options.retries_max,
             started,
-            deadline: started + new.options.timeout.unwrap_or(shared.config.send_timeout),
+            deadline: if patient { Instant::FAR_FUTURE } else { started + time },
+            time_with_room: patient.then_some(time),
             slot: Arc::clone(&slot),
             announce: new.announce,
         };

@@ -19,9 +19,11 @@ use crate::shared::Shared;
 /// [`Config::send_timeout`](rocketmq_core::Config::send_timeout).
 ///
 /// # Room
-/// What is in flight is bounded by number and bytes. When there is no room, sends wait for it in
-/// the order in which they came. One whose time is over by then ends with
-/// [`Backpressure`](rocketmq_core::SendErrorKind::Backpressure); it was not sent.
+/// What is in flight is bounded by number and bytes, and, if so configured, for each topic. When
+/// there is no room, sends wait for it in the order in which they came; those that wait for their
+/// topic alone do not hold up other topics. One whose time is over by then ends with
+/// [`Backpressure`](rocketmq_core::SendErrorKind::Backpressure), which names the bound; it was not
+/// sent. With [`SendOptions::with_unlimited_wait_for_room`] the time starts when there is room.
 #[derive(Clone)]
 pub struct Producer {
     inner: Arc<Inner>,
@@ -231,6 +233,9 @@ pub struct SendOptions {
     pub retries_max: Option<u32>,
     /// The queue to send to; `None` lets the client choose.
     pub queue: Option<MessageQueue>,
+    /// Whether to wait for room as long as it takes; `None` for
+    /// [`Config::unlimited_wait_for_room`](rocketmq_core::Config::unlimited_wait_for_room).
+    pub unlimited_wait_for_room: Option<bool>,
 }
 
 impl SendOptions {
@@ -250,6 +255,17 @@ impl SendOptions {
     #[must_use]
     pub fn with_retries_max(mut self, retries_max: u32) -> SendOptions {
         self.retries_max = Some(retries_max);
+        self
+    }
+
+    /// Sets whether to wait for room as long as it takes. The time for the send then starts when
+    /// it has room, instead of with the call.
+    ///
+    /// The wait ends as well when the client is closed or its driver ends. A call that never waits,
+    /// like [`Producer::try_submit`], does not wait for that either.
+    #[must_use]
+    pub fn with_unlimited_wait_for_room(mut self, unlimited: bool) -> SendOptions {
+        self.unlimited_wait_for_room = Some(unlimited);
         self
     }
 

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use rocketmq_core::{
-    Admission, Bound, Completion, Config, GroupError, Instant, MessageQueue, Mode, NotReady, OpId,
-    OpIds, PreparedMessage, SendError, SendErrorKind, check_group, limits,
+    Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage, MessageQueue, Mode,
+    NotReady, OpId, OpIds, PreparedMessage, Room, SendError, SendErrorKind, check_group, limits,
 };
 
 use crate::client::{CloseReport, Stats};
@@ -33,7 +34,10 @@ pub(crate) struct Request {
     pub(crate) queue: Option<MessageQueue>,
     pub(crate) retries_max: Option<u32>,
     pub(crate) started: Instant,
+    /// When its time is over. With `time_with_room`, until there is room, it has no end.
     pub(crate) deadline: Instant,
+    /// The time that it has from when it has room; `None` if that runs already.
+    pub(crate) time_with_room: Option<Duration>,
     pub(crate) slot: Arc<SendSlot>,
     /// Whether the caller waits for room alone, and is to be woken when there is.
     pub(crate) announce: bool,
@@ -43,6 +47,11 @@ impl Request {
     /// Room that the send takes.
     pub(crate) fn bytes(&self) -> usize {
         self.message.message().body().len()
+    }
+
+    /// Whose room it takes.
+    pub(crate) fn topic(&self) -> &str {
+        self.message.message().topic()
     }
 
     /// Ends a send that the machine never saw, at `now`. Gives the waker of the caller.
@@ -65,6 +74,7 @@ pub(crate) enum Command {
     /// The send holds its room and is named `op`.
     Send {
         op: OpId,
+        room: Room,
         request: Request,
     },
     /// Nobody wants the send any more, unless it is too late.
@@ -77,6 +87,10 @@ pub(crate) enum Command {
     },
     Unregister {
         group: u32,
+    },
+    /// So many sends may be in flight from now on.
+    Resize {
+        messages_max: u32,
     },
     WaitReady {
         slot: Arc<ReadySlot>,
@@ -101,10 +115,10 @@ pub(crate) enum Placement {
 }
 
 /// A send that holds room no longer.
-#[derive(Copy, Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) op: OpId,
-    pub(crate) bytes: usize,
+    pub(crate) room: Room,
 }
 
 /// What the driver learns when it takes commands.
@@ -151,7 +165,11 @@ struct State {
 
 impl Shared {
     pub(crate) fn new(config: Config, clock: Box<dyn Clock>, identity: Identity) -> Shared {
-        let admission = Admission::new(config.in_flight_messages_max, config.in_flight_bytes_max);
+        let admission = Admission::new(config.in_flight_messages_max, config.in_flight_bytes_max)
+            .with_topic_bounds(
+                config.topic_in_flight_messages_max,
+                config.topic_in_flight_bytes_max,
+            );
         let state = State {
             closed: false,
             stopped: false,
@@ -272,6 +290,21 @@ impl Shared {
         }
     }
 
+    /// Changes how much may be in flight. Those who now have room are let in.
+    pub(crate) fn resize(&self, messages_max: u32, bytes_max: usize) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        state.admission.resize(messages_max, bytes_max);
+        if !state.stopped {
+            // Before those who are let in.
+            state.commands.push_back(Command::Resize { messages_max });
+            state.admit(&mut wakers);
+        }
+        drop(state);
+        self.signal.wake();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Counters, as of the driver's latest turn.
     pub(crate) fn stats(&self) -> Stats {
         let state = self.lock();
@@ -320,8 +353,8 @@ impl Shared {
     pub(crate) fn release(&self, stats: &Stats, ended: &mut Vec<Ended>, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
         state.stats = *stats;
-        for Ended { op, bytes } in ended.drain(..) {
-            state.admission.release(bytes);
+        for Ended { op, room } in ended.drain(..) {
+            state.admission.release(room);
             state.ids.free(op);
         }
         state.admit(wakers);
@@ -365,37 +398,46 @@ impl State {
             return (Err((kind, request)), false);
         }
         let bytes = request.bytes();
-        if self.admission.try_acquire(bytes) {
-            self.accept(request);
+        let (max, bound) = self.admission.message_bytes_max();
+        if bytes > max {
+            // It would wait for ever.
+            let invalid = InvalidMessage::LargerThanBudget { length: bytes, max, bound };
+            return (Err((SendErrorKind::Invalid(invalid), request)), false);
+        }
+        if let Some(room) = self.admission.try_acquire(request.topic(), bytes) {
+            self.accept(request, room);
             return (Ok(Placement::Accepted), true);
         }
         if !wait {
-            let kind = SendErrorKind::Backpressure(self.admission.blocking_bound());
-            return (Err((kind, request)), false);
+            let bound = self.admission.bound_for(request.topic(), bytes);
+            return (Err((SendErrorKind::Backpressure(bound), request)), false);
         }
         let number = self.next_number;
         self.next_number += 1;
         let deadline = request.deadline;
-        self.admission.enqueue(number, bytes);
-        self.deadlines.push(Reverse((deadline, number)));
+        self.admission.enqueue(number, request.topic(), bytes);
+        if deadline < Instant::FAR_FUTURE {
+            self.deadlines.push(Reverse((deadline, number)));
+        }
         self.waiting.insert(number, request);
         (Ok(Placement::Waiting(number)), deadline < self.armed)
     }
 
     /// Names a send that has its room and hands it to the driver.
-    fn accept(&mut self, request: Request) -> Option<Waker> {
+    fn accept(&mut self, request: Request, room: Room) -> Option<Waker> {
         let op = self.ids.allocate();
         let waker = request.slot.accept(op, request.announce);
-        self.commands.push_back(Command::Send { op, request });
+        self.commands.push_back(Command::Send { op, room, request });
         waker
     }
 
     /// Lets in who waits, as far as there is room. To be called whenever room was given back or
     /// somebody left the queue.
     fn admit(&mut self, wakers: &mut Vec<Waker>) {
-        while let Some(number) = self.admission.poll_admitted() {
-            if let Some(request) = self.waiting.remove(&number) {
-                wakers.extend(self.accept(request));
+        while let Some((number, room)) = self.admission.poll_admitted() {
+            match self.waiting.remove(&number) {
+                Some(request) => wakers.extend(self.accept(request, room)),
+                None => self.admission.release(room),
             }
         }
     }
@@ -410,8 +452,8 @@ impl State {
     fn expire(&mut self, now: Instant, expired: &mut Vec<(Request, Bound)>) {
         while self.deadlines.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             if let Some(Reverse((_, number))) = self.deadlines.pop() {
-                let bound = self.admission.blocking_bound();
-                expired.extend(self.leave(number).map(|request| (request, bound)));
+                let bound = self.admission.bound_of(number);
+                expired.extend(self.leave(number).zip(bound));
             }
         }
     }
@@ -511,6 +553,7 @@ mod tests {
             retries_max: None,
             started: Instant::ZERO,
             deadline: DEADLINE,
+            time_with_room: None,
             slot: Arc::new(Slot::new()),
             announce: false,
         }
@@ -569,10 +612,10 @@ mod tests {
         let (mut expired, mut wakers) = (Vec::new(), Vec::new());
         let mut take = |commands: VecDeque<Command>, held: &mut Vec<Ended>, lost: bool| {
             for command in commands {
-                if let Command::Send { op, request } = command {
+                if let Command::Send { op, room, request } = command {
                     let index = slots.iter().position(|slot| Arc::ptr_eq(slot, &request.slot));
                     reached[index.unwrap()] += 1;
-                    held.push(Ended { op, bytes: request.bytes() });
+                    held.push(Ended { op, room });
                     if lost {
                         request.refuse(SendErrorKind::DriverStopped, DEADLINE);
                     }

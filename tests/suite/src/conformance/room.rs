@@ -101,7 +101,8 @@ pub async fn a_body_larger_than_all_room_is_refused_at_once<H: Harness>(on: &H) 
     let producer = producer(on, config(&cluster).in_flight_bytes_max(1_000));
     let too_large = message("x".repeat(1_001));
     let result = poll_once(pin!(producer.send(too_large.clone()))).expect("at once");
-    let reason = InvalidMessage::LargerThanBudget { length: 1_001, max: 1_000 };
+    let reason =
+        InvalidMessage::LargerThanBudget { length: 1_001, max: 1_000, bound: Bound::Bytes };
     let error = failed(result, &SendErrorKind::Invalid(reason), Delivery::NotSent);
     assert_eq!(error.into_message(), Some(too_large));
     producer.send(message("x".repeat(1_000))).await.expect("exactly fits");

@@ -363,6 +363,11 @@ impl Story<'_> {
                 Some(_) => object(22, "the time for the close is not over"),
                 None => object(22, "nobody closed the client"),
             },
+            SendErrorKind::Broker { .. } | SendErrorKind::Transport | SendErrorKind::Timeout
+                if error.is_retry_withheld() =>
+            {
+                self.withheld(last)
+            }
             SendErrorKind::Timeout => self.timeout(last),
             SendErrorKind::NameServerUnreachable => {
                 if self.end.at.ns < self.send.deadline_ns {
@@ -378,6 +383,27 @@ impl Story<'_> {
             | SendErrorKind::NoSuchQueue(_) => None,
             other => object(2, format!("{other} is no end of a send")),
         }
+    }
+
+    /// A retry may only be withheld after the client has made as many as it has at least, and after
+    /// an attempt that has put load on a broker.
+    fn withheld(&self, last: Option<&Attempt>) -> Objection {
+        let Some(budget) = self.facts.clients[self.send.client].config.retry_budget else {
+            return object(10, "its retries have no bound");
+        };
+        let busy = |failure: &AttemptFailure| match failure {
+            AttemptFailure::Answered { code, .. } => matches!(code.0, 2 | 215),
+            _ => false,
+        };
+        if !last.is_some_and(|it| it.delivery == Delivery::Unknown || busy(&it.failure)) {
+            return object(10, "its last attempt has put no load on a broker");
+        }
+        let config = &self.facts.clients[self.send.client].config;
+        let burst = budget.burst.unwrap_or(2 * config.in_flight_messages_max) as usize;
+        let own = self.facts.sends.iter().filter(|send| send.client == self.send.client);
+        let by_now = |send: &SendFacts| send.starts.partition_point(|it| it.at <= self.end.at);
+        let made: usize = own.map(|send| by_now(send).saturating_sub(1)).sum();
+        (made < burst).then(|| (10, format!("only {made} retries were made of {burst}")))
     }
 
     fn timeout(&self, last: Option<&Attempt>) -> Objection {
