@@ -10,6 +10,7 @@ use crate::address::{Address, AddressError, AddressMap};
 use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits;
 use crate::output::EventSet;
+use crate::strategy::{Detector, LatencyClass, QueueStrategy};
 use crate::wire::Encoding;
 
 /// When a periodic duty runs first, and how often after that.
@@ -150,7 +151,18 @@ pub struct Config {
     pub retry_budget: Option<RetryBudget>,
     /// Avoids every broker that failed in this send, and brokers that were slow or failed lately.
     /// Off is the Java client's default: only the broker of the last attempt is avoided.
+    // Java: ClientConfig#sendLatencyEnable
     pub latency_avoidance: bool,
+    /// How a queue is chosen.
+    pub queue_strategy: QueueStrategy,
+    /// For how long a broker is avoided after which latency, lowest first; empty for the classes of
+    /// the strategy.
+    // Java: MQFaultStrategy#setLatencyMax and #setNotAvailableDuration, which check nothing
+    pub latency_classes: Vec<LatencyClass>,
+    /// Asks brokers from time to time whether they can be reached. Only with latency avoidance and
+    /// [`QueueStrategy::Current`].
+    // Java: ClientConfig#startDetectorEnable
+    pub detector: Option<Detector>,
     /// Tries one more broker after a weak acknowledgement, while time lasts.
     // Java: DefaultMQProducer#retryAnotherBrokerWhenNotStoreOK
     pub retry_weak_acknowledgement: bool,
@@ -212,6 +224,9 @@ impl Config {
             busy_back_off: millis(20),
             retry_budget: Some(RetryBudget::DEFAULT),
             latency_avoidance: true,
+            queue_strategy: QueueStrategy::Current,
+            latency_classes: Vec::new(),
+            detector: None,
             retry_weak_acknowledgement: false,
             retry_only_if_not_stored: false,
             retry_codes: Vec::new(),
@@ -289,6 +304,12 @@ impl ConfigBuilder {
         retry_budget: Option<RetryBudget>;
         /// Sets [`Config::latency_avoidance`]; on by default.
         latency_avoidance: bool;
+        /// Sets [`Config::queue_strategy`]; [`QueueStrategy::Current`] by default.
+        queue_strategy: QueueStrategy;
+        /// Sets [`Config::latency_classes`]; those of the strategy by default.
+        latency_classes: Vec<LatencyClass>;
+        /// Sets [`Config::detector`]; none by default.
+        detector: Option<Detector>;
         /// Sets [`Config::retry_weak_acknowledgement`]; off by default.
         retry_weak_acknowledgement: bool;
         /// Sets [`Config::retry_only_if_not_stored`]; off by default.
@@ -371,6 +392,7 @@ impl ConfigBuilder {
             return Err(ConfigError::Zero { setting });
         }
         check_in_flight_max(config.in_flight_messages_max, config.in_flight_bytes_max)?;
+        check_strategy(&config)?;
         let frame_room = limits::FRAME_LENGTH_MAX - limits::HEADER_LENGTH_OWN_MAX;
         if config.body_length_max > frame_room {
             let max = frame_room as u64;
@@ -378,6 +400,36 @@ impl ConfigBuilder {
         }
         Ok(config)
     }
+}
+
+/// Checks what Java leaves unchecked until an attempt fails.
+fn check_strategy(config: &Config) -> Result<(), ConfigError> {
+    let classes = &config.latency_classes;
+    if classes.len() > limits::LATENCY_CLASSES_MAX {
+        let max = limits::LATENCY_CLASSES_MAX as u64;
+        return Err(ConfigError::TooLarge { setting: "latency_classes", max });
+    }
+    let rises = |pair: &[LatencyClass]| matches!(pair, [low, high] if low.from < high.from);
+    if let Some(index) = classes.windows(2).position(|pair| !rises(pair)) {
+        return Err(ConfigError::LatencyClasses { index: index + 1 });
+    }
+    let too_long = |class: &LatencyClass| class.avoided > limits::AVOIDED_MAX;
+    if classes.iter().any(too_long) {
+        let max = limits::AVOIDED_MAX.as_millis() as u64;
+        return Err(ConfigError::TooLarge { setting: "latency_classes.avoided in ms", max });
+    }
+    let Some(detector) = &config.detector else { return Ok(()) };
+    if detector.interval.is_zero() {
+        return Err(ConfigError::Zero { setting: "detector.interval" });
+    }
+    if detector.timeout.is_zero() {
+        return Err(ConfigError::Zero { setting: "detector.timeout" });
+    }
+    if detector.timeout > detector.interval {
+        let max = u64::try_from(detector.interval.as_millis()).unwrap_or(u64::MAX);
+        return Err(ConfigError::TooLarge { setting: "detector.timeout in ms", max });
+    }
+    Ok(())
 }
 
 /// Settings that cannot work.
@@ -411,6 +463,12 @@ pub enum ConfigError {
         setting: &'static str,
         /// The largest possible value.
         max: u64,
+    },
+    /// The latency classes are not in order.
+    #[error("latency_classes[{index}] must begin later than the class before; sort them by `from`")]
+    LatencyClasses {
+        /// The first class that is out of order, from 0.
+        index: usize,
     },
     /// A producer group cannot be used.
     #[error(transparent)]

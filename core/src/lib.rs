@@ -59,6 +59,7 @@ mod output;
 mod receipt;
 mod rng;
 mod slab;
+mod strategy;
 mod time;
 
 pub use address::{Address, AddressError, AddressMap, Host};
@@ -81,4 +82,5 @@ pub use message::{InvalidMessage, Message, PreparedMessage};
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
 pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};
 pub use rng::Rng;
+pub use strategy::{Detector, LatencyClass, QueueStrategy};
 pub use time::{ClockReading, Instant, WallTime};

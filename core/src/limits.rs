@@ -161,5 +161,12 @@ pub const RETRY_PERCENT: u32 = 100;
 /// messages in a second, and a client that sends one in a second never runs out.
 pub const RETRIES_PER_SECOND: u32 = 10;
 
+/// Classes of latency that can be configured. Java has seven.
+pub const LATENCY_CLASSES_MAX: usize = 64;
+
+/// Longest time for which a broker can be avoided: every exclusion has an end that somebody waits
+/// for. Java's longest is ten minutes.
+pub const AVOIDED_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Most attempts after the first, whatever the settings say.
 pub const RETRIES_MAX: u32 = 15;

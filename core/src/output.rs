@@ -71,6 +71,8 @@ pub enum TimeoutReason {
     RouteRefresh,
     /// Heartbeats are due.
     Heartbeat,
+    /// The detector asks the brokers.
+    Detector,
     /// A dial runs out of time or may start again.
     Dial,
     /// A request other than a send runs out of time.
@@ -174,6 +176,13 @@ pub enum Event {
         broker_name: Arc<str>,
         /// It is avoided until then; in the past if it is well.
         isolated_until: Instant,
+    },
+    /// The detector reached a broker again, or no longer.
+    BrokerReachable {
+        /// The broker.
+        broker_name: Arc<str>,
+        /// Whether it can be reached.
+        reachable: bool,
     },
     /// A heartbeat was not answered with success.
     HeartbeatFailed {

@@ -32,10 +32,6 @@ impl MessageQueue {
     pub fn queue_id(&self) -> u32 {
         self.queue_id
     }
-
-    pub(crate) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.broker_name)
-    }
 }
 
 /// A broker has stored the message.

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::time::Duration;
 
 use super::Client;
 use super::operation::{Current, Mode, Op, OpState, Outstanding};
@@ -466,31 +465,6 @@ impl Client {
         if self.session(conn).is_some_and(|session| session.last_received <= since) {
             self.probe(conn);
         }
-    }
-
-    fn record_fault(&mut self, id: OpId, fault: Fault) {
-        let now = self.now;
-        let Some(current) = self.ops.get(id).and_then(|op| op.current.as_ref()) else {
-            return;
-        };
-        let latency: Duration = now.saturating_since(current.started);
-        let mut broker = current.broker;
-        if planted!(IsolationOfAnother) {
-            broker = self.brokers.keys().first().copied().unwrap_or(broker);
-        }
-        let Some(broker) = self.brokers.get_mut(broker) else {
-            return;
-        };
-        if fault == Fault::Success {
-            broker.busy.stored();
-        }
-        let Some(until) = broker.fault.update(now, latency, fault) else {
-            return;
-        };
-        self.trouble_until = self.trouble_until.max(until);
-        let broker_name = Arc::clone(&broker.name);
-        let isolated_until = until;
-        self.event(EventSet::FAULTS, || Event::FaultUpdated { broker_name, isolated_until });
     }
 
     // ---- The end ----------------------------------------------------------------------------

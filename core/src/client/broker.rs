@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::Client;
 use super::busy::Busy;
 use super::fault::FaultItem;
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 use crate::wire::BrokerData;
 
 /// The broker id of a master.
@@ -21,6 +21,11 @@ pub(super) struct Broker {
     pub(super) master: Option<Key>,
     pub(super) fault: FaultItem,
     pub(super) busy: Busy,
+}
+
+/// Tells the names of brokers; none of one that is forgotten.
+pub(super) fn name_in<'a>(brokers: &'a Slab<Broker>) -> impl Fn(Key) -> &'a str {
+    |key| brokers.get(key).map_or("", |broker| &broker.name)
 }
 
 impl Client {

@@ -24,6 +24,8 @@ pub(super) enum ControlKind {
     RouteQuery { topic: Key, name: Arc<str> },
     /// A heartbeat; as a `probe` it decides whether a silent connection lives.
     Heartbeat { probe: bool },
+    /// A heartbeat by which the detector finds out whether a broker can be reached.
+    Reach { broker: Key },
     /// The group is no longer served by this client.
     Unregister { group: Arc<str> },
 }
@@ -41,7 +43,7 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn is_heartbeat(&self) -> bool {
-        matches!(self.kind, ControlKind::Heartbeat { .. })
+        matches!(self.kind, ControlKind::Heartbeat { .. } | ControlKind::Reach { .. })
     }
 }
 
@@ -99,6 +101,7 @@ impl Client {
         match control.kind {
             ControlKind::RouteQuery { topic, .. } => self.query_failed(topic, key, failure),
             ControlKind::Heartbeat { .. } => self.heartbeat_failed(control.endpoint, failure),
+            ControlKind::Reach { broker } => self.reach_failed(broker, &failure),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
         }
     }
@@ -127,6 +130,7 @@ impl Client {
                     self.heartbeat_failed(control.endpoint, failure);
                 }
             }
+            ControlKind::Reach { broker } => self.reach_answered(broker, code),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
         }
     }
@@ -150,7 +154,13 @@ impl Client {
             }
             return;
         }
-        self.control_failed(key, AttemptFailure::TimedOut);
+        let connected = conn.and_then(|conn| self.session(conn)).is_some_and(|it| it.ready);
+        let failure = match self.controls.get(key).map(|control| &control.kind) {
+            // Nor does a question of the detector.
+            Some(ControlKind::Reach { .. }) if unsent && connected => AttemptFailure::GivenUp,
+            _ => AttemptFailure::TimedOut,
+        };
+        self.control_failed(key, failure);
         let Some(conn) = conn else { return };
         let Some(session) = self.session(conn) else {
             return;

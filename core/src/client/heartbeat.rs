@@ -101,7 +101,7 @@ impl Client {
                 ControlKind::RouteQuery { name, .. } => {
                     encode_route_query(out, encoding, opaque, name)?;
                 }
-                ControlKind::Heartbeat { .. } => {
+                ControlKind::Heartbeat { .. } | ControlKind::Reach { .. } => {
                     encode_heartbeat(out, encoding, opaque, client_id, &groups)?;
                 }
                 ControlKind::Unregister { group } => {

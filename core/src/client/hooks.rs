@@ -324,7 +324,7 @@ impl ControlKind {
     pub(super) fn code(&self) -> RequestCode {
         match self {
             ControlKind::RouteQuery { .. } => RequestCode::GET_ROUTEINFO_BY_TOPIC,
-            ControlKind::Heartbeat { .. } => RequestCode::HEART_BEAT,
+            ControlKind::Heartbeat { .. } | ControlKind::Reach { .. } => RequestCode::HEART_BEAT,
             ControlKind::Unregister { .. } => RequestCode::UNREGISTER_CLIENT,
         }
     }

@@ -23,6 +23,7 @@ mod budget;
 mod busy;
 mod connection;
 mod control;
+mod detector;
 mod ending;
 mod fault;
 mod framing;
@@ -36,6 +37,8 @@ mod receive;
 mod requests;
 mod selection;
 mod session;
+mod static_topic;
+mod strategy;
 mod timers;
 mod topic;
 mod verdict;
@@ -45,6 +48,7 @@ use budget::Budget;
 use connection::Endpoint;
 use control::Control;
 pub use ending::CancelOutcome;
+use fault::Latency;
 pub use operation::{Mode, Rejected, SendCommand};
 use operation::{Op, Ops};
 use session::Session;
@@ -94,6 +98,9 @@ pub struct Client {
     ready_waiters: Vec<ReadyWaiter>,
     /// Until then a broker may have to be avoided; afterwards all are well.
     trouble_until: Instant,
+    /// Where the choice among the better half stands, for the strategy of Java 5.0.0.
+    worst_position: u32,
+    latency: Latency,
     life: Life,
 }
 
@@ -144,6 +151,8 @@ impl Client {
             name_server_answered: false,
             ready_waiters: Vec::new(),
             trouble_until: Instant::ZERO,
+            worst_position: 0,
+            latency: Latency::new(&config),
             life: Life::Running,
             config,
         };
@@ -158,12 +167,14 @@ impl Client {
         // Clients that start together should not all begin with the same server.
         let servers = client.name_servers.len() as u32;
         client.chosen_name_server = client.rng.fork("name server").below(servers) as usize;
+        client.worst_position = client.rng.fork("better half").next_u64() as u32;
         for name in client.config.topics.clone() {
             client.topic(&name);
         }
         let first = client.config.route_refresh.first;
         client.timers.schedule(now + first, TimerKey::RouteRefresh);
         client.timers.schedule(now + client.config.heartbeat.first, TimerKey::Heartbeat);
+        client.schedule_detector();
         client
     }
 
@@ -238,6 +249,7 @@ impl Client {
                 TimerKey::Conn(conn) => self.connection_timeout(conn),
                 TimerKey::RouteRefresh => self.refresh_routes(),
                 TimerKey::Heartbeat => self.heartbeat_round(),
+                TimerKey::Detector => self.detect(),
                 TimerKey::Ready(waiter) => self.ready_timeout(waiter),
                 TimerKey::Shutdown => self.shutdown_timeout(),
             }

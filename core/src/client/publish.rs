@@ -1,10 +1,13 @@
-//! The queues of a topic that can be written to, kept as ranges, and the choice among them.
+//! The queues of a topic that can be written to, kept as ranges, and the two orders in which they
+//! are walked: brokers in turn, and Java's list.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::static_topic::LogicalQueues;
 use crate::slab::Key;
 
-/// Queues `0..write_queues` of one broker.
+/// Queues `0..write_queues` of one broker; of a static topic, as many of its logical queues.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) struct BrokerQueues {
     pub(super) broker: Key,
@@ -16,13 +19,33 @@ pub(super) struct BrokerQueues {
 pub(super) struct PublishInfo {
     /// Brokers with more queues come first; no broker without queues.
     brokers: Vec<BrokerQueues>,
+    /// The same brokers, names ascending.
+    listed: Vec<BrokerQueues>,
+    /// Which queues are meant, if the topic is static.
+    logical: Option<Box<LogicalQueues>>,
 }
 
 impl PublishInfo {
-    pub(super) fn new(brokers: impl IntoIterator<Item = BrokerQueues>) -> PublishInfo {
+    /// `name` tells the names of the brokers, for Java's order.
+    pub(super) fn new<'a>(
+        brokers: impl IntoIterator<Item = BrokerQueues>,
+        name: impl Fn(Key) -> &'a str,
+    ) -> PublishInfo {
         let mut brokers: Vec<_> = brokers.into_iter().filter(|b| b.write_queues > 0).collect();
+        let mut listed = brokers.clone();
+        listed.sort_by(|a, b| name(a.broker).cmp(name(b.broker)));
         brokers.sort_by_key(|queues| core::cmp::Reverse(queues.write_queues));
-        PublishInfo { brokers }
+        PublishInfo { brokers, listed, logical: None }
+    }
+
+    /// The queues of a static topic.
+    pub(super) fn of_static<'a>(
+        queues: LogicalQueues,
+        name: impl Fn(Key) -> &'a str,
+    ) -> PublishInfo {
+        let mut info = PublishInfo::new(queues.brokers(), name);
+        info.logical = Some(Box::new(queues));
+        info
     }
 
     pub(super) fn brokers(&self) -> &[BrokerQueues] {
@@ -33,9 +56,152 @@ impl PublishInfo {
         self.brokers.iter().any(|queues| queues.broker == broker)
     }
 
+    /// Whether the queues are numbered over all brokers.
+    pub(super) fn is_static(&self) -> bool {
+        self.logical.is_some()
+    }
+
     /// Number of queues.
     pub(super) fn queues(&self) -> u64 {
         self.brokers.iter().map(|queues| u64::from(queues.write_queues)).sum()
+    }
+
+    /// Number of queues of one broker.
+    pub(super) fn queues_of(&self, broker: Key) -> u32 {
+        let queues = self.brokers.iter().find(|queues| queues.broker == broker);
+        queues.map_or(0, |queues| queues.write_queues)
+    }
+
+    /// The number to send for the queue `nth` of a broker: of a static topic, the logical one.
+    #[inline]
+    pub(super) fn queue_id(&self, broker: Key, nth: u32) -> u32 {
+        match &self.logical {
+            None => nth,
+            Some(logical) => logical.nth_of(broker, nth).unwrap_or(nth),
+        }
+    }
+
+    /// The broker of a logical queue, if the topic is static.
+    pub(super) fn owner(&self, logical: u32) -> Option<Key> {
+        self.logical.as_ref()?.owner(logical)
+    }
+
+    // ---- Java's list ------------------------------------------------------------------------
+
+    /// The queue at a position of Java's list: broker by broker, names ascending, the numbers of
+    /// each ascending; of a static topic, the logical numbers ascending.
+    // Java: MQClientInstance#topicRouteData2TopicPublishInfo
+    pub(super) fn listed_at(&self, position: u64) -> Option<(Key, u32)> {
+        if let Some(logical) = &self.logical {
+            return logical.at(position);
+        }
+        let mut rest = position;
+        for queues in &self.listed {
+            let count = u64::from(queues.write_queues);
+            if rest < count {
+                return Some((queues.broker, rest as u32));
+            }
+            rest -= count;
+        }
+        None
+    }
+
+    /// Walks Java's list upwards from a position, around its end, to the first queue of a broker
+    /// that is wanted. How many queues were passed over, and the queue. The cost is that of the
+    /// brokers, not of the queues.
+    pub(super) fn ascend(&self, from: u64, wanted: impl Fn(Key) -> bool) -> Option<Found> {
+        let total = self.queues();
+        let steps = |places: Places<'_>| match places.first_from(from) {
+            Some(place) => Some(place - from),
+            None => Some(places.first()? + total - from),
+        };
+        self.nearest(wanted, steps, |steps| (from + steps) % total)
+    }
+
+    /// The same downwards.
+    pub(super) fn descend(&self, from: u64, wanted: impl Fn(Key) -> bool) -> Option<Found> {
+        let total = self.queues();
+        let steps = |places: Places<'_>| match places.last_until(from) {
+            Some(place) => Some(from - place),
+            None => Some(from + total - places.last()?),
+        };
+        self.nearest(wanted, steps, |steps| (from + total - steps) % total)
+    }
+
+    fn nearest(
+        &self,
+        wanted: impl Fn(Key) -> bool,
+        steps: impl Fn(Places<'_>) -> Option<u64>,
+        place: impl Fn(u64) -> u64,
+    ) -> Option<Found> {
+        let mut start = 0;
+        let mut best: Option<u64> = None;
+        for queues in &self.listed {
+            let end = start + u64::from(queues.write_queues);
+            let places = match &self.logical {
+                None => Places::Range(start, end),
+                Some(logical) => Places::Listed(logical.places_of(queues.broker)),
+            };
+            start = end;
+            if wanted(queues.broker) {
+                best = best.into_iter().chain(steps(places)).min();
+            }
+        }
+        let steps = best?;
+        let (broker, queue_id) = self.listed_at(place(steps))?;
+        Some(Found { steps, broker, queue_id })
+    }
+}
+
+/// A queue of Java's list.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    /// Queues that were passed over on the way.
+    pub(super) steps: u64,
+    pub(super) broker: Key,
+    pub(super) queue_id: u32,
+}
+
+/// Where the queues of one broker are in Java's list.
+enum Places<'a> {
+    Range(u64, u64),
+    /// Ascending.
+    Listed(&'a [u32]),
+}
+
+impl Places<'_> {
+    fn first(&self) -> Option<u64> {
+        match self {
+            Places::Range(start, end) => (start < end).then_some(*start),
+            Places::Listed(places) => places.first().map(|place| u64::from(*place)),
+        }
+    }
+
+    fn last(&self) -> Option<u64> {
+        match self {
+            Places::Range(start, end) => (start < end).then(|| end - 1),
+            Places::Listed(places) => places.last().map(|place| u64::from(*place)),
+        }
+    }
+
+    fn first_from(&self, from: u64) -> Option<u64> {
+        match self {
+            Places::Range(start, end) => (from < *end && start < end).then_some(from.max(*start)),
+            Places::Listed(places) => {
+                let index = places.partition_point(|place| u64::from(*place) < from);
+                places.get(index).map(|place| u64::from(*place))
+            }
+        }
+    }
+
+    fn last_until(&self, from: u64) -> Option<u64> {
+        match self {
+            Places::Range(start, end) => (from >= *start && start < end).then(|| from.min(end - 1)),
+            Places::Listed(places) => {
+                let index = places.partition_point(|place| u64::from(*place) <= from);
+                places.get(index.checked_sub(1)?).map(|place| u64::from(*place))
+            }
+        }
     }
 }
 
@@ -72,12 +238,11 @@ mod tests {
 
     fn info(counts: &[u32]) -> PublishInfo {
         let key = |index: usize| Key { index: index as u32, generation: 1 };
-        PublishInfo::new(
-            counts
-                .iter()
-                .enumerate()
-                .map(|(i, n)| BrokerQueues { broker: key(i), write_queues: *n }),
-        )
+        let queues = counts.iter().enumerate();
+        let queues = queues.map(|(i, n)| BrokerQueues { broker: key(i), write_queues: *n });
+        // Names in the order of the keys.
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+        PublishInfo::new(queues, |key| NAMES[key.index as usize])
     }
 
     #[test]
@@ -105,5 +270,15 @@ mod tests {
         let huge = info(&[u32::MAX, u32::MAX, 1]);
         let (_, queue) = queue_at(huge.brokers(), u32::MAX).unwrap();
         assert!(queue > u32::MAX / 2 - 2);
+    }
+
+    #[test]
+    fn javas_list_goes_broker_by_broker() {
+        let info = info(&[2, 0, 3]);
+        let listed: Vec<_> =
+            (0..6).map(|at| info.listed_at(at).map(|(b, q)| (b.index, q))).collect();
+        let expected = [(0, 0), (0, 1), (2, 0), (2, 1), (2, 2)];
+        assert_eq!(listed[..5], expected.map(Some));
+        assert_eq!(listed[5], None);
     }
 }

@@ -6,8 +6,12 @@ use alloc::vec::Vec;
 use super::Client;
 use super::operation::Op;
 use super::publish::{BrokerQueues, queue_at};
+use super::static_topic::is_mock_broker;
+use super::strategy::current::{Standing, Tried, tier};
+use super::strategy::last_tried;
 use crate::error::SendErrorKind;
 use crate::id::OpId;
+use crate::receipt::MessageQueue;
 use crate::slab::Key;
 
 /// A queue and how to get there.
@@ -29,10 +33,9 @@ impl Client {
         };
         let moves = planted!(GivenQueueMoved) && op.number > 0;
         if let Some(queue) = op.command.queue.as_ref().filter(|_| !moves) {
-            let name = queue.shared_name();
-            let broker = self.brokers_by_name.get(&name).copied();
+            let broker = self.given_broker(op, queue);
             let chosen = broker.and_then(|broker| self.chosen(broker, queue.queue_id()));
-            return chosen.ok_or_else(|| SendErrorKind::NoSuchQueue((&*name).into()));
+            return chosen.ok_or_else(|| SendErrorKind::NoSuchQueue(queue.broker_name().into()));
         }
         let Some(topic) = self.topics.get(op.topic) else {
             return Err(SendErrorKind::TopicNotFound);
@@ -40,6 +43,10 @@ impl Client {
         let Some(route) = &topic.route else {
             return Err(SendErrorKind::TopicNotFound);
         };
+        if self.walks_javas_list() {
+            let chosen = self.choose_listed(id).ok_or(SendErrorKind::NoWritableQueue)?;
+            return Ok(self.with_others(id, chosen));
+        }
         let all = route.publish.brokers();
         // A new position for each attempt; the counters belong to the topic. Retries count for
         // themselves: else, with two brokers, every send would begin with the same one.
@@ -47,26 +54,42 @@ impl Client {
         let position = if retry { topic.retry_position } else { topic.position };
         let healthy = !retry && self.trouble_until <= self.now;
         let picked = if healthy { queue_at(all, position) } else { None };
+        let meant = |(broker, nth)| self.chosen(broker, route.publish.queue_id(broker, nth));
         // A broker's master may be gone though this route still names the broker.
-        let mut chosen =
-            picked.and_then(|(broker, queue)| self.chosen(broker, queue)).or_else(|| {
-                let (broker, queue) = queue_at(&self.candidates(op, all), position)?;
-                self.chosen(broker, queue)
-            });
-        if let Some(chosen) = &mut chosen {
-            let other =
-                |b: &BrokerQueues| b.broker != chosen.broker && !op.tried.contains(&b.broker);
-            chosen.others = all.iter().any(other);
-        }
+        let chosen = picked
+            .and_then(meant)
+            .or_else(|| queue_at(&self.candidates(op, all), position).and_then(meant));
         if let Some(topic) = self.topics.get_mut(op.topic) {
             let counter = if retry { &mut topic.retry_position } else { &mut topic.position };
             *counter = counter.wrapping_add(1);
         }
-        chosen.ok_or(SendErrorKind::NoWritableQueue)
+        chosen.map(|chosen| self.with_others(id, chosen)).ok_or(SendErrorKind::NoWritableQueue)
+    }
+
+    /// Notes whether a broker is left that the send has not tried.
+    fn with_others(&self, id: OpId, mut chosen: Chosen) -> Chosen {
+        let op = self.ops.get(id);
+        let route = op.and_then(|op| self.topics.get(op.topic)?.route.as_ref());
+        if let (Some(op), Some(route)) = (op, route) {
+            let other =
+                |b: &BrokerQueues| b.broker != chosen.broker && !op.tried.contains(&b.broker);
+            chosen.others = route.publish.brokers().iter().any(other);
+        }
+        chosen
+    }
+
+    /// The broker of a queue that the caller gave.
+    fn given_broker(&self, op: &Op, queue: &MessageQueue) -> Option<Key> {
+        let name = queue.broker_name();
+        if is_mock_broker(name) {
+            let route = self.topics.get(op.topic)?.route.as_ref()?;
+            return route.publish.owner(queue.queue_id());
+        }
+        self.brokers_by_name.get(name).copied()
     }
 
     /// The queue of a broker whose master is known.
-    fn chosen(&self, broker: Key, queue_id: u32) -> Option<Chosen> {
+    pub(super) fn chosen(&self, broker: Key, queue_id: u32) -> Option<Chosen> {
         let entry = self.brokers.get(broker)?;
         let endpoint = entry.master?;
         let address = Arc::clone(&self.endpoints.get(endpoint)?.text);
@@ -76,30 +99,24 @@ impl Client {
 
     /// The brokers of the best tier that has any.
     fn candidates(&self, op: &Op, all: &[BrokerQueues]) -> Vec<BrokerQueues> {
-        let last = op.tried.last().copied().filter(|_| !planted!(SameBrokerTwice));
-        let tier = |broker: Key| -> u8 {
-            let Some(entry) = self.brokers.get(broker) else {
-                return 5;
-            };
-            let Some(endpoint) = entry.master.and_then(|key| self.endpoints.get(key)) else {
-                return 5;
-            };
-            if !self.config.latency_avoidance {
-                // Java: MQFaultStrategy#selectOneMessageQueue with the strategy off
-                return u8::from(Some(broker) == last);
-            }
-            let reachable = endpoint.conn.is_some() || endpoint.retry_at <= self.now;
-            let available = entry.fault.is_available(self.now) || planted!(IsolationIgnored);
-            let tried = op.tried.contains(&broker) && !planted!(SameBrokerTwice);
-            match (tried, available && reachable) {
-                (false, true) => 0,
-                (false, false) => 1,
-                (true, _) if Some(broker) != last => 2,
-                (true, _) => 3,
-            }
+        let last = last_tried(op);
+        let tier_of = |queues: &BrokerQueues| {
+            let entry = self.brokers.get(queues.broker)?;
+            let endpoint = self.endpoints.get(entry.master?)?;
+            let dialable = endpoint.conn.is_some() || endpoint.retry_at <= self.now;
+            let tried = op.tried.contains(&queues.broker) && !planted!(SameBrokerTwice);
+            Some(tier(Standing {
+                tried: match tried {
+                    false => Tried::No,
+                    true if Some(queues.broker) != last => Tried::Earlier,
+                    true => Tried::Last,
+                },
+                available: entry.fault.is_available(self.now) || planted!(IsolationIgnored),
+                reachable: dialable && entry.fault.is_reachable(self.now),
+            }))
         };
-        let best = all.iter().map(|queues| tier(queues.broker)).filter(|tier| *tier < 5).min();
+        let best = all.iter().filter_map(tier_of).min();
         let Some(best) = best else { return Vec::new() };
-        all.iter().copied().filter(|queues| tier(queues.broker) == best).collect()
+        all.iter().copied().filter(|queues| tier_of(queues) == Some(best)).collect()
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum TimerKey {
     RouteRefresh,
     /// Brokers are to be cleaned and heartbeats to be sent.
     Heartbeat,
+    /// Brokers are to be asked whether they can be reached.
+    Detector,
     /// A wait for readiness ends.
     Ready(u64),
     /// The shutdown's time is over.
@@ -43,6 +45,7 @@ impl TimerKey {
             TimerKey::Conn(_) => TimeoutReason::Connection,
             TimerKey::RouteRefresh => TimeoutReason::RouteRefresh,
             TimerKey::Heartbeat => TimeoutReason::Heartbeat,
+            TimerKey::Detector => TimeoutReason::Detector,
             TimerKey::Ready(_) => TimeoutReason::Ready,
             TimerKey::Shutdown => TimeoutReason::Shutdown,
         }

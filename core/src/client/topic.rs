@@ -4,8 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::broker::name_in;
 use super::lookup::Lookup;
 use super::publish::{BrokerQueues, PublishInfo};
+use super::static_topic::LogicalQueues;
 use super::timers::TimerId;
 use super::{Client, Life};
 use crate::error::NameServerFailure;
@@ -144,11 +146,12 @@ impl Client {
         };
         let mut default_until = from_default.then_some(now + limits::DEFAULT_ROUTE_GRACE);
         if let Some(old) = topic.route.as_ref().filter(|_| !from_default) {
-            let kept = old.default_until.filter(|until| *until > now);
+            let kept = old.default_until.filter(|until| *until > now && !publish.is_static());
             if kept.is_some() {
                 let missing =
                     old.publish.brokers().iter().filter(|b| !publish.contains(b.broker)).copied();
-                publish = PublishInfo::new(publish.brokers().iter().copied().chain(missing));
+                let all = publish.brokers().iter().copied().chain(missing);
+                publish = PublishInfo::new(all, name_in(&self.brokers));
                 default_until = kept;
             }
         }
@@ -203,7 +206,7 @@ impl Client {
             let rest: Vec<BrokerQueues> = rest.collect();
             // With none left, the refusal itself is the better explanation.
             if !rest.is_empty() {
-                route.publish = PublishInfo::new(rest);
+                route.publish = PublishInfo::new(rest, name_in(&self.brokers));
             }
         }
     }
@@ -238,11 +241,18 @@ impl Client {
             }
         }
         let clamp = self.config.default_topic_queue_nums;
+        let master = |broker: Key| self.brokers.get(broker).and_then(|broker| broker.master);
+        let static_topic = route.order_topic_conf.is_none() && !route.static_queues.is_empty();
+        if static_topic && !from_default {
+            let of = |name: &str| brokers.get(name).copied().filter(|key| master(*key).is_some());
+            let queues = LogicalQueues::new(&route.static_queues, of);
+            return PublishInfo::of_static(queues, name_in(&self.brokers));
+        }
         // By broker: the order must not depend on the name server's.
         let mut queues: BTreeMap<Key, u32> = BTreeMap::new();
         let mut add = |name: &str, count: u32| {
             let Some(broker) = brokers.get(name).filter(|_| count > 0) else { return };
-            if self.brokers.get(*broker).is_some_and(|broker| broker.master.is_some()) {
+            if master(*broker).is_some() {
                 queues.entry(*broker).or_insert(count);
             }
         };
@@ -265,6 +275,7 @@ impl Client {
             }
         }
         let ranges = queues.into_iter();
-        PublishInfo::new(ranges.map(|(broker, write_queues)| BrokerQueues { broker, write_queues }))
+        let ranges = ranges.map(|(broker, write_queues)| BrokerQueues { broker, write_queues });
+        PublishInfo::new(ranges, name_in(&self.brokers))
     }
 }

@@ -378,7 +378,9 @@ fn latency_avoidance_off_skips_only_the_last_broker() {
         let first = world.frames_of(id)[0].node;
         via[usize::from(first == B)] += 1;
     }
-    assert_eq!(via, [6, 6], "nobody is avoided for longer than one attempt");
+    // Nobody is avoided for longer than one attempt. A walk of Java's list meets A once, goes on to
+    // the first queue of B with the retry, and takes the other three of B with the next sends.
+    assert_eq!(via, [3, 9]);
     world.finish();
 }
 

@@ -155,6 +155,12 @@ impl Avoidance {
         }
         let Some(brokers) = self.clients.get_mut(client) else { return };
         let broker = brokers.entry(start.broker.clone()).or_default();
+        if !facts.clients[client].config.latency_avoidance {
+            if broker.announced.take().is_some() {
+                found.add(9, format!("{} is avoided although nobody asks", start.broker));
+            }
+            return;
+        }
         let now = facts.now.ns;
         let latency = match sign {
             Sign::Well => now - start.at.ns,
