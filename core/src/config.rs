@@ -371,7 +371,7 @@ impl ConfigBuilder {
             return Err(ConfigError::NoNameServer);
         }
         for topic in config.topics.iter().chain([&config.create_topic_key]) {
-            if let Err(error) = crate::message::check_topic(topic) {
+            if let Err(error) = crate::prepared::check_topic(topic) {
                 return Err(ConfigError::Topic { topic: topic.clone(), error });
             }
         }
@@ -448,7 +448,7 @@ pub enum ConfigError {
         /// The name.
         topic: Box<str>,
         /// What is wrong with it.
-        error: crate::message::InvalidMessage,
+        error: crate::invalid::InvalidMessage,
     },
     /// A setting must be more than zero.
     #[error("{setting} must be more than zero")]

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::message::{InvalidMessage, Message, PreparedMessage};
+use crate::invalid::InvalidMessage;
+use crate::message::Message;
+use crate::prepared::PreparedMessage;
 use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
 
 /// A send that was not acknowledged.

@@ -54,8 +54,10 @@ mod config;
 mod error;
 mod id;
 mod interceptor;
+mod invalid;
 mod message;
 mod output;
+mod prepared;
 mod receipt;
 mod rng;
 mod slab;
@@ -78,8 +80,10 @@ pub use interceptor::{
     AttemptOutcome, FieldError, Forbidden, Hook, Interceptor, Interceptors, MessageType,
     RequestContext, ResponseContext, SendAttempt, SendContext,
 };
-pub use message::{InvalidMessage, Message, PreparedMessage};
+pub use invalid::InvalidMessage;
+pub use message::Message;
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
+pub use prepared::{PreparedMessage, SendKind};
 pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};
 pub use rng::Rng;
 pub use strategy::{Detector, LatencyClass, QueueStrategy};

@@ -14,7 +14,8 @@ use super::verdict::Next;
 use crate::error::{AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
 use crate::interceptor::{Hook, SendAttempt};
-use crate::message::InvalidMessage;
+use crate::invalid::InvalidMessage;
+use crate::prepared::SendKind;
 use crate::slab::Key;
 use crate::wire::{
     Encoding, PropertyText, RequestHead, SendHeader, encode_send, encode_send_escaped,
@@ -23,7 +24,6 @@ use crate::wire::{
 impl Client {
     /// Writes the frame of an attempt that waited on a connection, unless it has ended since.
     pub(super) fn frame_send(&mut self, conn: ConnId, id: OpId, number: u32) {
-        let code = self.send_code();
         let Some(op) = self.ops.get_mut(id).filter(|op| op.number == number) else {
             return;
         };
@@ -47,7 +47,7 @@ impl Client {
         let message = &op.message.message;
         let head = RequestHead {
             encoding: self.config.encoding,
-            code,
+            code: op.message.kind().request_code(self.config.long_send_header),
             opaque,
             oneway: oneway && !planted!(OnewayAnswered),
         };
@@ -64,13 +64,14 @@ impl Client {
             Some(text) => (Cow::Borrowed(text.as_str()), None),
             None => (properties, escaped),
         };
+        let special = op.message.special.as_deref();
         let header = SendHeader {
             producer_group: &op.group,
             topic: message.topic(),
             default_topic: &self.config.create_topic_key,
             default_topic_queue_nums: self.config.default_topic_queue_nums as i32,
             queue_id: current.queue_id as i32,
-            sys_flag: 0,
+            sys_flag: op.message.sys_flag(),
             born_timestamp_ms: if planted!(BornOnWrongClock) {
                 (self.now.as_nanos() / 1_000_000) as i64
             } else {
@@ -78,14 +79,14 @@ impl Client {
             },
             flag: message.flag(),
             properties: &properties,
-            reconsume_times: 0,
+            reconsume_times: special.map_or(0, |special| special.reconsume_times),
             unit_mode: false,
-            max_reconsume_times: None,
-            batch: false,
+            max_reconsume_times: special.and_then(|special| special.max_reconsume_times),
+            batch: op.message.kind() == SendKind::Batch,
             broker_name: &current.broker_name,
         };
         let owner = Owner::Send { op: id, number };
-        let mut body = message.body();
+        let mut body = op.message.body();
         let shorter;
         if planted!(BodyCutOnRetry) && retry {
             shorter = body.slice(..body.len() - 1);

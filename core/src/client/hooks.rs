@@ -17,13 +17,14 @@ use crate::interceptor::{
     AttemptOutcome, Hook, MessageType, Panicked, RequestContext, ResponseContext, SendAttempt,
     SendContext,
 };
-use crate::message::{InvalidMessage, PreparedMessage};
+use crate::invalid::InvalidMessage;
 use crate::output::{Event, EventSet};
+use crate::prepared::PreparedMessage;
 use crate::receipt::SendReceipt;
 use crate::slab::Key;
 use crate::wire::{
     Command, EncodeError, RequestCode, ResponseCode, UniqueKey, insert_fields, properties,
-    property, send_request_code, split_written,
+    property, split_written,
 };
 
 /// Where an attempt goes.
@@ -177,11 +178,6 @@ impl Client {
 
     // ---- Requests and answers ---------------------------------------------------------------
 
-    /// The code of a send's requests.
-    pub(super) fn send_code(&self) -> RequestCode {
-        send_request_code(false, false, self.config.long_send_header)
-    }
-
     /// Tells of the answer to a request for which the client waits.
     #[cold]
     pub(super) fn response_hooks(
@@ -195,7 +191,8 @@ impl Client {
             Request::Send { op, number } => {
                 let Some(op) = self.ops.get(op) else { return };
                 let unique_key = op.message.unique_key;
-                (self.send_code(), Some(SendAttempt { unique_key, attempt: number }))
+                let code = op.message.kind().request_code(self.config.long_send_header);
+                (code, Some(SendAttempt { unique_key, attempt: number }))
             }
             Request::Control(key) => match self.controls.get(key) {
                 Some(control) => (control.kind.code(), None),
@@ -289,7 +286,7 @@ fn context<'a>(config: &'a Config, op: &'a Op, place: &Place<'a>, attempt: u32) 
         broker_address: place.address,
         queue_id: place.queue_id,
         message,
-        body: message.body(),
+        body: op.message.body(),
         namespace: None,
         unit_mode: false,
         message_type: message_type(&op.message),

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::timers::TimerId;
 use crate::error::{Attempt, AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, GroupId, OpId};
-use crate::message::PreparedMessage;
+use crate::prepared::PreparedMessage;
 use crate::receipt::{MessageQueue, QueuePosition, SendReceipt};
 use crate::slab::Key;
 use crate::time::Instant;

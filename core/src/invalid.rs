@@ -1,0 +1,93 @@
+//! Why a message cannot be sent.
+
+use alloc::string::String;
+
+use crate::error::Bound;
+use crate::interceptor::Forbidden;
+use crate::wire::EncodeError;
+
+/// A part of a message that cannot be sent.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidMessage {
+    /// The topic is empty.
+    #[error("the topic is empty")]
+    TopicEmpty,
+    /// The topic is too long.
+    #[error("the topic has {length} bytes, more than 127")]
+    TopicTooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The topic holds a character that is not allowed.
+    #[error("the topic holds {character:?}; only letters, digits, %, |, - and _ are allowed")]
+    TopicCharacter {
+        /// The first such character.
+        character: char,
+    },
+    /// The topic belongs to RocketMQ itself.
+    #[error("the topic is reserved by RocketMQ")]
+    TopicReserved,
+    /// The body is empty.
+    #[error("the body is empty; brokers of 5.x refuse that")]
+    BodyEmpty,
+    /// The body is too large.
+    #[error("the body has {length} bytes, more than body_length_max = {max}")]
+    BodyTooLarge {
+        /// Its length in bytes.
+        length: usize,
+        /// The largest allowed.
+        max: usize,
+    },
+    /// The body would never have room among what is in flight.
+    #[error(
+        "the body has {length} bytes, more than all room for what is in flight, {max}; {bound}"
+    )]
+    LargerThanBudget {
+        /// Its length in bytes.
+        length: usize,
+        /// The whole room.
+        max: usize,
+        /// What bounds it.
+        bound: Bound,
+    },
+    /// The tag is blank or holds a control character.
+    #[error("the tag is blank or holds U+0001 or U+0002")]
+    Tag,
+    /// A key is blank, or holds a space or a control character.
+    #[error("key {key:?} is blank, or holds a space, U+0001 or U+0002")]
+    Key {
+        /// The key.
+        key: String,
+    },
+    /// A property's name is empty, or holds a control character.
+    #[error("property name {name:?} is blank, or holds U+0001 or U+0002")]
+    PropertyName {
+        /// The name.
+        name: String,
+    },
+    /// A property's name belongs to RocketMQ itself.
+    #[error("property {name:?} is reserved by RocketMQ")]
+    PropertyReserved {
+        /// The name.
+        name: String,
+    },
+    /// A property's value is blank (it would be lost) or holds a control character.
+    #[error("the value of property {name:?} is blank, or holds U+0001 or U+0002")]
+    PropertyValue {
+        /// The property's name.
+        name: String,
+    },
+    /// All properties together are too long.
+    #[error("the properties have {length} bytes in all, more than 32,000")]
+    PropertiesTooLong {
+        /// Their length in bytes, as sent.
+        length: usize,
+    },
+    /// An interceptor refused to let the message out.
+    #[error("{0}")]
+    Forbidden(Forbidden),
+    /// The message does not fit into a frame.
+    #[error("the message cannot be put into a frame: {0}")]
+    Encoding(EncodeError),
+}

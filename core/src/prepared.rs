@@ -1,0 +1,233 @@
+//! The form in which a message goes to the machine: checked, rendered, with its unique key.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use crate::config::{Config, is_name_byte};
+use crate::invalid::InvalidMessage;
+use crate::limits;
+use crate::message::Message;
+use crate::time::ClockReading;
+use crate::wire::{
+    Encoding, PropertyText, PropertyWriter, RequestCode, UniqueKey, check_property, is_reserved,
+    property, send_request_code,
+};
+
+/// A message that has been checked and has its unique key and its property string. Made on the
+/// caller's task, so that the machine has little left to do.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PreparedMessage {
+    pub(crate) message: Message,
+    pub(crate) properties: PropertyText,
+    pub(crate) unique_key: UniqueKey,
+    pub(crate) clock: ClockReading,
+    /// What only few messages have; `None` for a plain one, which then costs nothing more.
+    pub(crate) special: Option<Box<Special>>,
+}
+
+/// What goes on the wire besides, or instead of, what the message itself says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Special {
+    /// The body as sent, if it is not the message's own.
+    pub(crate) body: Option<Bytes>,
+    /// How the body is compressed, and whether the message is half of a transaction.
+    // Java: MessageSysFlag
+    pub(crate) sys_flag: i32,
+    pub(crate) kind: SendKind,
+    /// How often a message of a retry topic was consumed.
+    pub(crate) reconsume_times: i32,
+    /// How often it may be consumed.
+    pub(crate) max_reconsume_times: Option<i32>,
+}
+
+/// What kind of request carries a message.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub enum SendKind {
+    /// One message.
+    #[default]
+    Plain,
+    /// Several messages in one body.
+    Batch,
+    /// The reply to a request message.
+    Reply,
+}
+
+impl SendKind {
+    /// The code of the request.
+    pub(crate) fn request_code(self, long_header: bool) -> RequestCode {
+        send_request_code(self == SendKind::Reply, self == SendKind::Batch, long_header)
+    }
+}
+
+impl PreparedMessage {
+    /// Checks `message` and renders its properties. `clock` is now.
+    ///
+    /// # Errors
+    /// Says which part of the message is wrong, and gives the message back.
+    // The message goes back unboxed: a refusal must not allocate.
+    #[allow(clippy::result_large_err)]
+    pub fn new(
+        message: Message,
+        unique_key: UniqueKey,
+        clock: ClockReading,
+        config: &Config,
+    ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
+        let encoding = config.encoding;
+        match check(&message, config).and_then(|()| render(&message, unique_key, encoding)) {
+            Ok(properties) => {
+                Ok(PreparedMessage { message, properties, unique_key, clock, special: None })
+            }
+            Err(error) => Err((error, message)),
+        }
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Its unique key.
+    pub fn unique_key(&self) -> UniqueKey {
+        self.unique_key
+    }
+
+    /// The body as it is sent: compressed, or that of a batch.
+    pub fn body(&self) -> &Bytes {
+        let own = self.special.as_ref().and_then(|special| special.body.as_ref());
+        own.unwrap_or(self.message.body())
+    }
+
+    /// What kind of request carries it.
+    pub fn kind(&self) -> SendKind {
+        self.special.as_ref().map_or(SendKind::Plain, |special| special.kind)
+    }
+
+    /// Bits that say how the body is compressed and whether the message is half of a transaction.
+    pub fn sys_flag(&self) -> i32 {
+        self.special.as_ref().map_or(0, |special| special.sys_flag)
+    }
+
+    /// Sends `body` in place of the message's own, which is what comes back if the send fails.
+    /// `sys_flag` says how it is to be read.
+    pub fn with_body(mut self, body: Bytes, sys_flag: i32) -> PreparedMessage {
+        let special = self.special.get_or_insert_default();
+        special.body = Some(body);
+        special.sys_flag |= sys_flag;
+        self
+    }
+
+    /// Gives the message back.
+    pub fn into_message(self) -> Message {
+        self.message
+    }
+}
+
+/// Topics to which no client may send.
+// Java: TopicValidator#NOT_ALLOWED_SEND_TOPIC_SET
+const FORBIDDEN_TOPICS: [&str; 6] = [
+    "SCHEDULE_TOPIC_XXXX",
+    "RMQ_SYS_TRANS_HALF_TOPIC",
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+];
+
+// Java: Validators#checkTopic
+pub(crate) fn check_topic(topic: &str) -> Result<(), InvalidMessage> {
+    if topic.is_empty() {
+        return Err(InvalidMessage::TopicEmpty);
+    }
+    if topic.len() > limits::TOPIC_LENGTH_MAX {
+        return Err(InvalidMessage::TopicTooLong { length: topic.len() });
+    }
+    if !topic.bytes().all(is_name_byte) {
+        let illegal = |c: &char| !c.is_ascii() || !is_name_byte(*c as u8);
+        let character = topic.chars().find(illegal).unwrap_or_default();
+        return Err(InvalidMessage::TopicCharacter { character });
+    }
+    Ok(())
+}
+
+// Java: Validators#checkMessage
+fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
+    check_topic(&message.topic())?;
+    if FORBIDDEN_TOPICS.contains(&&*message.topic()) {
+        return Err(InvalidMessage::TopicReserved);
+    }
+    let length = message.body.len();
+    if length == 0 {
+        return Err(InvalidMessage::BodyEmpty);
+    }
+    if length > config.body_length_max {
+        return Err(InvalidMessage::BodyTooLarge { length, max: config.body_length_max });
+    }
+    Ok(())
+}
+
+fn render(
+    message: &Message,
+    unique_key: UniqueKey,
+    encoding: Encoding,
+) -> Result<PropertyText, InvalidMessage> {
+    // One allocation: the fixed part is "UNIQ_KEY", "WAIT", separators and up to 56 hex digits.
+    let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.len() + value.len() + 12;
+    let own = message.properties.iter().map(pair).sum::<usize>();
+    let keys = message.keys.iter().map(|key| key.len() + 1).sum::<usize>();
+    let tag = message.tag.as_ref().map_or(0, |tag| tag.len());
+    let mut out = PropertyWriter::new(encoding, own + keys + tag + 140);
+
+    for (name, value) in &message.properties {
+        if is_reserved(name) {
+            return Err(InvalidMessage::PropertyReserved { name: bounded(name) });
+        }
+        if is_bad(name) {
+            return Err(InvalidMessage::PropertyName { name: bounded(name) });
+        }
+        check_property(name, value)
+            .map_err(|_| InvalidMessage::PropertyValue { name: bounded(name) })?;
+        out.push(name, value);
+    }
+    if let Some(tag) = &message.tag {
+        check_property(property::TAGS, tag).map_err(|_| InvalidMessage::Tag)?;
+        out.push(property::TAGS, tag);
+    }
+    render_keys(message, &mut out)?;
+    unique_key.with_hex(|digits| out.push_known(property::UNIQ_KEY, digits));
+    out.push_known(property::WAIT, if message.wait_stored { "true" } else { "false" });
+    if out.length > limits::PROPERTIES_LENGTH_MAX {
+        return Err(InvalidMessage::PropertiesTooLong { length: out.length });
+    }
+    Ok(out.text)
+}
+
+fn render_keys(message: &Message, out: &mut PropertyWriter) -> Result<(), InvalidMessage> {
+    if message.keys.is_empty() {
+        return Ok(());
+    }
+    for (index, key) in message.keys.iter().enumerate() {
+        if is_bad(key) || key.contains(' ') {
+            return Err(InvalidMessage::Key { key: bounded(key) });
+        }
+        if index == 0 {
+            out.begin(property::KEYS);
+        } else {
+            // Java: MessageConst#KEY_SEPARATOR
+            out.text(" ");
+        }
+        out.text(key);
+    }
+    out.end();
+    Ok(())
+}
+
+fn is_bad(text: &str) -> bool {
+    text.trim().is_empty() || text.contains(['\u{1}', '\u{2}'])
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(80).collect()
+}
