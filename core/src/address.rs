@@ -65,6 +65,12 @@ impl Address {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// The address two ports below, if there is one.
+    fn vip(&self) -> Option<Address> {
+        let port = self.port.checked_sub(2).filter(|port| *port > 0)?;
+        Some(Address { host: self.host.clone(), port })
+    }
 }
 
 impl FromStr for Address {
@@ -76,6 +82,9 @@ impl FromStr for Address {
         let invalid = |kind| AddressError { text: bounded(text), kind };
         if text.len() > ADDRESS_LENGTH_MAX {
             return Err(invalid(AddressErrorKind::TooLong));
+        }
+        if text.contains("://") {
+            return Err(invalid(AddressErrorKind::Scheme));
         }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| invalid(AddressErrorKind::Port))?;
         let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
@@ -109,6 +118,12 @@ enum AddressErrorKind {
     TooLong,
     #[error("the host is neither an IP address nor a host name")]
     Host,
+    // Java: ClientConfig#namesrvAddr, cut to what follows the last slash
+    #[error(
+        "it begins with a scheme; name the servers themselves, or set name_server_url if their \
+         list is to be looked up there"
+    )]
+    Scheme,
     #[error("the port is missing or not in 1..=65535")]
     Port,
 }
@@ -155,11 +170,31 @@ impl AddressMap {
 
     /// The reachable address for an announced one.
     pub fn reachable(&self, announced: Address) -> Address {
-        if let Some((_, reachable)) = self.rules.iter().find(|(from, _)| *from == announced) {
-            return reachable.clone();
+        self.mapped(&announced).unwrap_or(announced)
+    }
+
+    /// The reachable address for that of an announced one's VIP port: two below it, where brokers
+    /// take sends apart from all else. `None` if there is no such port.
+    ///
+    /// The map is asked for the VIP address first. If it says nothing about that one, but maps the
+    /// announced one, the VIP port is taken to be two below there.
+    // Java: MixAll#brokerVIPChannel
+    pub fn reachable_vip(&self, announced: &Address) -> Option<Address> {
+        let vip = announced.vip()?;
+        if let Some(mapped) = self.mapped(&vip) {
+            return Some(mapped);
         }
-        let mapped = self.function.as_ref().and_then(|function| function(&announced));
-        mapped.unwrap_or(announced)
+        match self.mapped(announced) {
+            Some(mapped) => mapped.vip(),
+            None => Some(vip),
+        }
+    }
+
+    fn mapped(&self, announced: &Address) -> Option<Address> {
+        if let Some((_, reachable)) = self.rules.iter().find(|(from, _)| from == announced) {
+            return Some(reachable.clone());
+        }
+        self.function.as_ref().and_then(|function| function(announced))
     }
 }
 
@@ -196,6 +231,32 @@ mod tests {
         let list = Address::parse_list("a:1; b:2,c:3;").unwrap();
         assert_eq!(list.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "b:2", "c:3"]);
         assert!(Address::parse_list("a:1;b").is_err());
+    }
+
+    #[test]
+    fn a_scheme_in_a_list_is_named() {
+        for list in ["http://10.0.0.1:9876", "a:1;https://b:2"] {
+            let error = Address::parse_list(list).unwrap_err();
+            assert!(error.to_string().contains("name_server_url"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_vip_port_of_a_mapped_address_is_found() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let vip = |map: &AddressMap, text| map.reachable_vip(&address(text));
+        let none = AddressMap::new();
+        assert_eq!(vip(&none, "10.0.0.1:10911"), Some(address("10.0.0.1:10909")));
+        assert_eq!(vip(&none, "[::1]:3"), Some(address("[::1]:1")));
+        assert_eq!((vip(&none, "h:2"), vip(&none, "h:1")), (None, None));
+        // Two ports below the mapped one, unless the map says where.
+        let map = none.with_rule(address("10.0.0.1:10911"), address("localhost:20911"));
+        assert_eq!(vip(&map, "10.0.0.1:10911"), Some(address("localhost:20909")));
+        assert_eq!(vip(&map, "10.0.0.2:10911"), Some(address("10.0.0.2:10909")));
+        let map = map.with_rule(address("10.0.0.1:10909"), address("localhost:7"));
+        assert_eq!(vip(&map, "10.0.0.1:10911"), Some(address("localhost:7")));
+        let map = AddressMap::new().with_function(|a| Address::new("nat", a.port()).ok());
+        assert_eq!(vip(&map, "10.0.0.1:10911"), Some(address("nat:10909")));
     }
 
     #[test]

@@ -4,14 +4,18 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::address::{Address, AddressError, AddressMap};
+use crate::discovery::{NameServerUrl, UrlError};
 use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits;
 use crate::output::EventSet;
 use crate::strategy::{Detector, LatencyClass, QueueStrategy};
 use crate::wire::Encoding;
+
+mod names;
 
 /// When a periodic duty runs first, and how often after that.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -78,9 +82,46 @@ impl RetryBudget {
 pub struct Config {
     /// Name servers, in the order in which they are tried at first.
     pub name_servers: Vec<Address>,
-    /// How brokers tell this client from others: `IP@INSTANCE`. A driver fills in its own if this
-    /// is empty.
+    /// Where the list of name servers is looked up if [`Config::name_servers`] is empty: at the
+    /// start, again after [`Config::discovery`], and with its period. An answer that is empty, or
+    /// that cannot be had, leaves the list as it is.
+    // Java: DefaultTopAddressing#fetchNSAddr
+    pub name_server_url: Option<NameServerUrl>,
+    /// When the list of name servers is looked up again.
+    // Java: MQClientInstance#startScheduledTask, fetchNameServerAddr
+    pub discovery: Periodic,
+    /// How brokers tell this client from others: `IP@INSTANCE[@UNIT]`. A driver fills in its own
+    /// if this is empty. Brokers take two clients of the same id for one.
+    // Java: ClientConfig#buildMQClientId
     pub client_id: Box<str>,
+    /// The address in a client id that the driver fills in; `None` for that of this host.
+    // Java: ClientConfig#clientIP
+    pub client_ip: Option<IpAddr>,
+    /// The instance in a client id that the driver fills in. Empty or `DEFAULT` gives every client
+    /// one of its own. Two clients of one host must not share any other.
+    // Java: ClientConfig#instanceName, ClientConfig#changeInstanceNameToPID
+    pub instance_name: Box<str>,
+    /// The unit of a deployment that the client belongs to, or empty: the last part of a client id
+    /// that the driver fills in, and a part of the URL that is asked for name servers.
+    // Java: ClientConfig#unitName
+    pub unit_name: Box<str>,
+    /// Marks messages as sent by a client of a unit.
+    // Java: ClientConfig#unitMode
+    pub unit_mode: bool,
+    /// The namespace whose topics and groups are meant, or empty. On the wire they are called
+    /// `NAMESPACE%NAME`; receipts, errors and events show the names that were given. Topics of the
+    /// system belong to no namespace. It is never derived from an address.
+    // Java: ClientConfig#namespace, NamespaceUtil#wrapNamespace
+    pub namespace: Box<str>,
+    /// The namespace that proxies and brokers are told with every request, in fields of its own:
+    /// names stay as they are. Empty if there is none.
+    // Java: ClientConfig#namespaceV2, NamespaceRpcHook
+    pub namespace_v2: Box<str>,
+    /// Sends messages to the broker's VIP port, two below the announced one, where nothing else
+    /// holds them up. A broker whose announced port is below 3 has none and is sent to as ever.
+    /// [`AddressMap::reachable_vip`] tells how the port of a mapped address is found.
+    // Java: ClientConfig#vipChannelEnabled
+    pub vip_channel: bool,
     /// Encoding of the headers that are sent. What a peer sends is read by its own mark.
     pub encoding: Encoding,
     /// Sends with the long field names of code 10 instead of the short ones of code 310.
@@ -183,7 +224,8 @@ pub struct Config {
 impl Config {
     /// Starts from the defaults. `name_servers` is a list like `10.0.0.1:9876;10.0.0.2:9876`.
     pub fn builder(name_servers: &str) -> ConfigBuilder {
-        ConfigBuilder { name_servers: name_servers.into(), config: Config::defaults() }
+        let config = Config::defaults();
+        ConfigBuilder { name_servers: name_servers.into(), url: None, config }
     }
 
     /// Most operations open at once, cancelled ones included: the bound of
@@ -197,7 +239,16 @@ impl Config {
         let millis = Duration::from_millis;
         Config {
             name_servers: Vec::new(),
+            name_server_url: None,
+            discovery: Periodic { first: seconds(10), period: seconds(120) },
             client_id: "".into(),
+            client_ip: None,
+            instance_name: "".into(),
+            unit_name: "".into(),
+            unit_mode: false,
+            namespace: "".into(),
+            namespace_v2: "".into(),
+            vip_channel: false,
             encoding: Encoding::Json,
             long_send_header: false,
             send_timeout: seconds(3),
@@ -243,6 +294,7 @@ impl Config {
 #[must_use]
 pub struct ConfigBuilder {
     name_servers: String,
+    url: Option<Result<NameServerUrl, UrlError>>,
     config: Config,
 }
 
@@ -260,6 +312,12 @@ macro_rules! setters {
 
 impl ConfigBuilder {
     setters! {
+        /// Sets [`Config::discovery`]; 10 s, then every 2 minutes by default.
+        discovery: Periodic;
+        /// Sets [`Config::unit_mode`]; off by default.
+        unit_mode: bool;
+        /// Sets [`Config::vip_channel`]; off by default.
+        vip_channel: bool;
         /// Sets [`Config::encoding`]; JSON by default.
         encoding: Encoding;
         /// Sets [`Config::long_send_header`]; off by default.
@@ -367,15 +425,18 @@ impl ConfigBuilder {
     pub fn build(self) -> Result<Config, ConfigError> {
         let mut config = self.config;
         config.name_servers = Address::parse_list(&self.name_servers)?;
-        if config.name_servers.is_empty() {
+        if config.name_servers.len() > limits::NAME_SERVERS_MAX {
+            let max = limits::NAME_SERVERS_MAX as u64;
+            return Err(ConfigError::TooLarge { setting: "name_servers", max });
+        }
+        let url = self.url.transpose()?.map(|url| url.of_unit(&config.unit_name));
+        config.name_server_url = url.transpose()?;
+        if config.name_servers.is_empty() && config.name_server_url.is_none() {
             return Err(ConfigError::NoNameServer);
         }
-        for topic in config.topics.iter().chain([&config.create_topic_key]) {
-            if let Err(error) = crate::prepared::check_topic(topic) {
-                return Err(ConfigError::Topic { topic: topic.clone(), error });
-            }
-        }
-        let positive: [(&'static str, bool); 11] = [
+        config.check_names()?;
+        let positive: [(&'static str, bool); 12] = [
+            ("discovery.period", !config.discovery.period.is_zero()),
             ("send_timeout", !config.send_timeout.is_zero()),
             ("topic_in_flight_messages_max", config.topic_in_flight_messages_max != Some(0)),
             ("topic_in_flight_bytes_max", config.topic_in_flight_bytes_max != Some(0)),
@@ -439,6 +500,15 @@ pub enum ConfigError {
     /// The list of name servers is empty.
     #[error("no name server is given; pass HOST:PORT, usually port 9876")]
     NoNameServer,
+    /// The URL that is to be asked for name servers cannot be.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// A namespace cannot be a part of a topic's name.
+    #[error("\"{namespace}\" is not a namespace: up to 127 letters, digits, %, |, - and _")]
+    Namespace {
+        /// The namespace.
+        namespace: Box<str>,
+    },
     /// An address cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -486,6 +556,12 @@ pub enum GroupError {
          and not DEFAULT_PRODUCER"
     )]
     Illegal(String),
+    /// The name is too long once it has its namespace.
+    #[error(
+        "producer group \"{0}\" has more than 120 characters with its namespace; choose a shorter \
+         name"
+    )]
+    TooLongInNamespace(String),
     /// The client already has a producer of this group.
     #[error("this client already has a producer of group \"{0}\"; clone that producer instead")]
     Duplicate(String),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::discovery::DiscoveryFailure;
 use crate::invalid::InvalidMessage;
 use crate::message::Message;
 use crate::prepared::PreparedMessage;
@@ -420,6 +421,9 @@ pub enum AttemptFailure {
     /// An interceptor panicked when it was shown the attempt or its request.
     #[error("an interceptor of the application panicked")]
     InterceptorPanicked,
+    /// The list of name servers could not be looked up.
+    #[error("looking up the name servers failed: {0}")]
+    Discovery(DiscoveryFailure),
     /// A name server's answer was not a route.
     #[error("the answer is not a route: {0}")]
     BadRoute(Box<str>),
@@ -489,7 +493,7 @@ pub enum CloseReason {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct NameServerFailure {
-    /// Its address.
+    /// Its address, or the URL that was asked for name servers.
     pub address: Arc<str>,
     /// What happened.
     pub failure: AttemptFailure,

@@ -16,7 +16,7 @@ pub enum InvalidMessage {
     /// The topic is too long.
     #[error("the topic has {length} bytes, more than 127")]
     TopicTooLong {
-        /// Its length in bytes.
+        /// Its length in bytes, with its namespace.
         length: usize,
     },
     /// The topic holds a character that is not allowed.

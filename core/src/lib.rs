@@ -45,12 +45,14 @@ extern crate alloc;
 pub mod planted;
 
 pub mod limits;
+pub mod namespace;
 pub mod wire;
 
 mod address;
 mod admission;
 mod client;
 mod config;
+mod discovery;
 mod error;
 mod id;
 mod interceptor;
@@ -71,6 +73,7 @@ pub use config::{
     Config, ConfigBuilder, ConfigError, GroupError, Periodic, RetryBudget, check_group,
     check_in_flight_max,
 };
+pub use discovery::{DiscoveryFailure, NameServerUrl, UrlError};
 pub use error::{
     Attempt, AttemptFailure, Bound, CloseReason, ConnectFailure, Delivery, NameServerFailure,
     NotReady, SendError, SendErrorKind, Stage,

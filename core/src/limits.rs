@@ -146,6 +146,20 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time without progress after which a connection that does not take our bytes is closed.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(15);
 
+/// Time for the answer to a look-up of the name servers.
+// Java: DefaultTopAddressing#fetchNSAddr
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longest wait before a failed look-up of the name servers is tried again while none is known.
+/// Java waits for the next regular one, up to two minutes, in which no send can succeed.
+pub const FETCH_RETRY: Duration = Duration::from_secs(2);
+
+/// Most name servers in a list; more is no list but a mistake.
+pub const NAME_SERVERS_MAX: usize = 1_024;
+
+/// Longest answer to a look-up of the name servers, head included: a thousand addresses fit.
+pub const FETCH_LENGTH_MAX: usize = 64 * 1024;
+
 /// Longest wait for the answers to unregister at close.
 pub const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(1);
 

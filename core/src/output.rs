@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::address::Address;
+use crate::discovery::{DiscoveryFailure, NameServerUrl};
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
 use crate::id::{ConnId, OpId};
 use crate::interceptor::Hook;
@@ -28,6 +29,19 @@ pub enum Output {
         conn: ConnId,
         /// Why.
         reason: CloseReason,
+    },
+    /// Ask `url` for the list of name servers: the first line of the answer's body. Report with
+    /// `handle_name_servers`. It replaces one that is still under way.
+    FetchNameServers {
+        /// Names this look-up.
+        fetch: u64,
+        /// What to ask.
+        url: Arc<NameServerUrl>,
+    },
+    /// The look-up took too long, or nobody wants its answer any more. Nothing is to be reported.
+    AbandonFetch {
+        /// Its name.
+        fetch: u64,
     },
     /// An operation has ended. Its name is free again.
     Complete {
@@ -67,6 +81,8 @@ pub enum TimeoutReason {
     Send,
     /// A route is looked up again, or another name server is asked.
     Lookup,
+    /// The list of name servers is looked up, or that takes too long.
+    Discovery,
     /// The routes are refreshed.
     RouteRefresh,
     /// Heartbeats are due.
@@ -131,6 +147,18 @@ pub enum Event {
         address: Arc<str>,
         /// What it said or did.
         failure: AttemptFailure,
+    },
+    /// The list of name servers is a different one.
+    NameServersChanged {
+        /// Their addresses.
+        addresses: Arc<[Arc<str>]>,
+    },
+    /// The list of name servers could not be looked up; the old one, if any, stays.
+    DiscoveryFailed {
+        /// The URL that was asked.
+        url: Arc<NameServerUrl>,
+        /// What happened.
+        failure: DiscoveryFailure,
     },
     /// A queue was chosen and an attempt began.
     AttemptStarted {
@@ -231,7 +259,7 @@ impl EventSet {
     pub const NONE: EventSet = EventSet(0);
     /// Connections: made, failed, ended.
     pub const CONNECTIONS: EventSet = EventSet(1);
-    /// Routes: changed, failed.
+    /// Routes and the list of name servers: changed, failed.
     pub const ROUTES: EventSet = EventSet(2);
     /// Attempts that failed, and retries that were withheld.
     pub const ATTEMPT_FAILURES: EventSet = EventSet(4);

@@ -10,10 +10,11 @@ use crate::config::{Config, is_name_byte};
 use crate::invalid::InvalidMessage;
 use crate::limits;
 use crate::message::Message;
+use crate::namespace;
 use crate::time::ClockReading;
 use crate::wire::{
-    Encoding, PropertyText, PropertyWriter, RequestCode, UniqueKey, check_property, is_reserved,
-    property, send_request_code,
+    PropertyText, PropertyWriter, RequestCode, UniqueKey, check_property, is_reserved, property,
+    send_request_code,
 };
 
 /// A message that has been checked and has its unique key and its property string. Made on the
@@ -75,8 +76,7 @@ impl PreparedMessage {
         clock: ClockReading,
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
-        let encoding = config.encoding;
-        match check(&message, config).and_then(|()| render(&message, unique_key, encoding)) {
+        match check(&message, config).and_then(|()| render(&message, unique_key, config)) {
             Ok(properties) => {
                 Ok(PreparedMessage { message, properties, unique_key, clock, special: None })
             }
@@ -137,12 +137,17 @@ const FORBIDDEN_TOPICS: [&str; 6] = [
 ];
 
 // Java: Validators#checkTopic
-pub(crate) fn check_topic(topic: &str) -> Result<(), InvalidMessage> {
+pub(crate) fn check_topic(topic: &str, namespace: &str) -> Result<(), InvalidMessage> {
     if topic.is_empty() {
         return Err(InvalidMessage::TopicEmpty);
     }
-    if topic.len() > limits::TOPIC_LENGTH_MAX {
-        return Err(InvalidMessage::TopicTooLong { length: topic.len() });
+    let length = match namespace {
+        "" => topic.len(),
+        // Java: DefaultMQProducer#send wraps the topic before it is checked.
+        namespace => namespace::wrap(namespace, topic).len(),
+    };
+    if length > limits::TOPIC_LENGTH_MAX {
+        return Err(InvalidMessage::TopicTooLong { length });
     }
     if !topic.bytes().all(is_name_byte) {
         let illegal = |c: &char| !c.is_ascii() || !is_name_byte(*c as u8);
@@ -154,7 +159,7 @@ pub(crate) fn check_topic(topic: &str) -> Result<(), InvalidMessage> {
 
 // Java: Validators#checkMessage
 fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
-    check_topic(&message.topic())?;
+    check_topic(message.topic(), &config.namespace)?;
     if FORBIDDEN_TOPICS.contains(&&*message.topic()) {
         return Err(InvalidMessage::TopicReserved);
     }
@@ -171,14 +176,15 @@ fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
 fn render(
     message: &Message,
     unique_key: UniqueKey,
-    encoding: Encoding,
+    config: &Config,
 ) -> Result<PropertyText, InvalidMessage> {
     // One allocation: the fixed part is "UNIQ_KEY", "WAIT", separators and up to 56 hex digits.
     let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.len() + value.len() + 12;
     let own = message.properties.iter().map(pair).sum::<usize>();
     let keys = message.keys.iter().map(|key| key.len() + 1).sum::<usize>();
     let tag = message.tag.as_ref().map_or(0, |tag| tag.len());
-    let mut out = PropertyWriter::new(encoding, own + keys + tag + 140);
+    let namespace = if config.namespace.is_empty() { 0 } else { config.namespace.len() + 14 };
+    let mut out = PropertyWriter::new(config.encoding, own + keys + tag + namespace + 140);
 
     for (name, value) in &message.properties {
         if is_reserved(name) {
@@ -198,6 +204,10 @@ fn render(
     render_keys(message, &mut out)?;
     unique_key.with_hex(|digits| out.push_known(property::UNIQ_KEY, digits));
     out.push_known(property::WAIT, if message.wait_stored { "true" } else { "false" });
+    if !config.namespace.is_empty() {
+        // Java: DefaultMQProducerImpl#sendKernelImpl, MessageConst#PROPERTY_INSTANCE_ID
+        out.push(property::INSTANCE_ID, &config.namespace);
+    }
     if out.length > limits::PROPERTIES_LENGTH_MAX {
         return Err(InvalidMessage::PropertiesTooLong { length: out.length });
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::Client;
 use super::busy::Busy;
 use super::fault::FaultItem;
+use crate::address::Address;
 use crate::slab::{Key, Slab};
 use crate::wire::BrokerData;
 
@@ -19,6 +20,8 @@ pub(super) struct Broker {
     pub(super) name: Arc<str>,
     /// Where messages go. A slave is never written to.
     pub(super) master: Option<Key>,
+    /// Where all else goes: the same, unless messages go to the VIP port.
+    pub(super) greeted: Option<Key>,
     pub(super) fault: FaultItem,
     pub(super) busy: Busy,
 }
@@ -33,16 +36,27 @@ impl Client {
     pub(super) fn update_broker(&mut self, data: &BrokerData) -> Key {
         let announced = data.addresses.iter().find(|(id, _)| *id == MASTER_ID);
         // An address that cannot be read is as good as none.
-        let announced = announced.and_then(|(_, text)| text.parse().ok());
-        let master =
+        let announced: Option<Address> = announced.and_then(|(_, text)| text.parse().ok());
+        let vip = announced.as_ref().filter(|_| self.config.vip_channel);
+        let vip = vip.and_then(|address| self.config.address_map.reachable_vip(address));
+        let greeted =
             announced.map(|address| self.endpoint(self.config.address_map.reachable(address)));
+        let master = match vip {
+            Some(vip) => Some(self.endpoint(vip)),
+            None => greeted,
+        };
         let key = match self.brokers_by_name.get(&*data.broker_name) {
             Some(key) => *key,
             None => {
                 let name: Arc<str> = (*data.broker_name).into();
                 let fault = FaultItem::default();
-                let broker =
-                    Broker { name: Arc::clone(&name), master: None, fault, busy: Busy::default() };
+                let broker = Broker {
+                    name: Arc::clone(&name),
+                    master: None,
+                    greeted: None,
+                    fault,
+                    busy: Busy::default(),
+                };
                 let key = self.brokers.insert(broker);
                 self.brokers_by_name.insert(name, key);
                 key
@@ -52,7 +66,11 @@ impl Client {
             return key;
         };
         let old = core::mem::replace(&mut broker.master, master);
+        let old_greeted = core::mem::replace(&mut broker.greeted, greeted);
         if let Some(old) = old.filter(|old| Some(*old) != master) {
+            self.release_endpoint(old);
+        }
+        if let Some(old) = old_greeted.filter(|key| Some(*key) != greeted && Some(*key) != old) {
             self.release_endpoint(old);
         }
         key
@@ -61,7 +79,18 @@ impl Client {
     /// Whether a name server or a broker's master lives at the address.
     pub(super) fn is_endpoint_used(&self, endpoint: Key) -> bool {
         self.name_servers.contains(&endpoint)
-            || self.brokers.iter().any(|(_, broker)| broker.master == Some(endpoint))
+            || self.brokers.iter().any(|(_, broker)| {
+                broker.master == Some(endpoint) || broker.greeted == Some(endpoint)
+            })
+    }
+
+    /// Whether an address is a broker's VIP port, where nothing but messages goes.
+    pub(super) fn is_vip(&self, endpoint: Key) -> bool {
+        let vip = |broker: &Broker| broker.master == Some(endpoint);
+        self.config.vip_channel
+            && !self.name_servers.contains(&endpoint)
+            && self.brokers.iter().any(|(_, broker)| vip(broker))
+            && !self.brokers.iter().any(|(_, broker)| broker.greeted == Some(endpoint))
     }
 
     /// Forgets brokers that no route names, and addresses that nothing names.
@@ -88,9 +117,10 @@ impl Client {
         }
     }
 
+    /// Where heartbeats go.
     pub(super) fn broker_masters(&self) -> Vec<Key> {
         let mut masters: Vec<Key> =
-            self.brokers.iter().filter_map(|(_, broker)| broker.master).collect();
+            self.brokers.iter().filter_map(|(_, broker)| broker.greeted).collect();
         masters.sort_unstable();
         masters.dedup();
         masters

@@ -505,7 +505,7 @@ impl Client {
     /// When the connection is to be looked at next. Activity does not move a timer that is
     /// already set; the look finds out how much time is left.
     pub(super) fn arm_connection_timer(&mut self, conn: ConnId) {
-        let idle_max = self.connection_idle_max();
+        let idle_max = self.connection_idle_max(conn);
         let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
             return;
         };
@@ -520,12 +520,22 @@ impl Client {
         }
     }
 
-    fn connection_idle_max(&self) -> Duration {
-        self.config.connection_idle_max / if planted!(IdleTooEarly) { 8 } else { 1 }
+    fn connection_idle_max(&self, conn: ConnId) -> Duration {
+        let idle_max = self.config.connection_idle_max / if planted!(IdleTooEarly) { 8 } else { 1 };
+        if !self.config.vip_channel {
+            return idle_max;
+        }
+        let session = self.sessions.get(Key::from_u64(conn.0));
+        // No heartbeat keeps it alive, and brokers close after the same time: whoever is first
+        // must be us, or a message may be under way to a connection that is no more.
+        if session.is_some_and(|session| self.is_vip(session.endpoint)) {
+            return idle_max / 2;
+        }
+        idle_max
     }
 
     pub(super) fn connection_timeout(&mut self, conn: ConnId) {
-        let (now, idle_max) = (self.now, self.connection_idle_max());
+        let (now, idle_max) = (self.now, self.connection_idle_max(conn));
         let Some(session) = self.session(conn) else {
             return;
         };

@@ -160,6 +160,7 @@ impl Client {
 
     /// Nothing may be left of a closed client: no timer, no table entry.
     fn forget_everything(&mut self) {
+        self.end_discovery();
         self.timers = super::Timers::new();
         self.dirty.clear();
         self.dial_queue.clear();

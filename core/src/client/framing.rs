@@ -15,10 +15,12 @@ use crate::error::{AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
 use crate::interceptor::{Hook, SendAttempt};
 use crate::invalid::InvalidMessage;
+use crate::namespace;
 use crate::prepared::SendKind;
 use crate::slab::Key;
 use crate::wire::{
     Encoding, PropertyText, RequestHead, SendHeader, encode_send, encode_send_escaped,
+    insert_fields,
 };
 
 impl Client {
@@ -64,10 +66,18 @@ impl Client {
             Some(text) => (Cow::Borrowed(text.as_str()), None),
             None => (properties, escaped),
         };
+        let topic = match &*self.config.namespace {
+            "" => Cow::Borrowed(message.topic()),
+            namespace => match self.topics.get(op.topic) {
+                Some(topic) => Cow::Borrowed(&*topic.wire),
+                // Forgotten, because the send outlives the time for which topics are remembered.
+                None => namespace::wrap(namespace, message.topic()),
+            },
+        };
         let special = op.message.special.as_deref();
         let header = SendHeader {
             producer_group: &op.group,
-            topic: message.topic(),
+            topic: &topic,
             default_topic: &self.config.create_topic_key,
             default_topic_queue_nums: self.config.default_topic_queue_nums as i32,
             queue_id: current.queue_id as i32,
@@ -80,7 +90,7 @@ impl Client {
             flag: message.flag(),
             properties: &properties,
             reconsume_times: special.map_or(0, |special| special.reconsume_times),
-            unit_mode: false,
+            unit_mode: self.config.unit_mode,
             max_reconsume_times: special.and_then(|special| special.max_reconsume_times),
             batch: op.message.kind() == SendKind::Batch,
             broker_name: &current.broker_name,
@@ -93,11 +103,15 @@ impl Client {
             body = &shorter;
         }
         let config = &self.config;
+        let extra = &self.extra_fields;
         let encode = |out: &mut Vec<u8>| -> Result<(), NotFramed> {
             let start = out.len();
             match escaped {
                 Some(text) => encode_send_escaped(out, &head, &header, text, body.len())?,
                 None => encode_send(out, &head, &header, body.len())?,
+            }
+            if !extra.is_empty() {
+                insert_fields(out, start, extra)?;
             }
             if config.interceptors.is_empty() {
                 return Ok(());

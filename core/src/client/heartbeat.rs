@@ -15,7 +15,7 @@ use crate::error::AttemptFailure;
 use crate::id::ConnId;
 use crate::interceptor::Hook;
 use crate::slab::Key;
-use crate::wire::{encode_heartbeat, encode_route_query, encode_unregister};
+use crate::wire::{encode_heartbeat, encode_route_query, encode_unregister, insert_fields};
 
 impl Client {
     /// Cleans what no route names any more, then greets every broker, on the named timer.
@@ -46,7 +46,7 @@ impl Client {
 
     /// Greets a broker on a new connection, before anything else is sent on it.
     pub(super) fn heartbeat_on_connect(&mut self, conn: ConnId, endpoint: Key) {
-        let is_broker = self.brokers.iter().any(|(_, broker)| broker.master == Some(endpoint));
+        let is_broker = self.brokers.iter().any(|(_, broker)| broker.greeted == Some(endpoint));
         if planted!(HeartbeatMissingOnConnect) {
             return;
         }
@@ -81,6 +81,8 @@ impl Client {
     /// Writes the frame of a request that waited on a connection, unless it has ended since.
     pub(super) fn frame_control(&mut self, conn: ConnId, key: Key) {
         let address = self.has_interceptors().then(|| self.address_of(conn));
+        let endpoint = self.controls.get(key).map(|control| control.endpoint);
+        let vip = endpoint.is_some_and(|endpoint| self.is_vip(endpoint));
         let Some(control) = self.controls.get_mut(key) else {
             return;
         };
@@ -93,8 +95,11 @@ impl Client {
         control.opaque = Some(opaque);
         control.conn = Some(conn);
         let (encoding, client_id) = (self.config.encoding, &self.config.client_id);
-        let groups: Vec<&str> = self.groups.iter().flatten().map(|group| &**group).collect();
+        // On the VIP port a probe asks for a sign of life, and registers nobody.
+        let groups = self.groups.iter().flatten().filter(|_| !vip);
+        let groups: Vec<&str> = groups.map(|group| &**group).collect();
         let config = &self.config;
+        let extra = &self.extra_fields;
         let encode = |out: &mut Vec<u8>| -> Result<(), NotFramed> {
             let start = out.len();
             match &control.kind {
@@ -107,6 +112,9 @@ impl Client {
                 ControlKind::Unregister { group } => {
                     encode_unregister(out, encoding, opaque, client_id, group)?;
                 }
+            }
+            if !extra.is_empty() {
+                insert_fields(out, start, extra)?;
             }
             match &address {
                 Some(address) => request_hooks(config, address, None, out, start, &[]),

@@ -18,6 +18,7 @@ use crate::interceptor::{
     SendContext,
 };
 use crate::invalid::InvalidMessage;
+use crate::namespace;
 use crate::output::{Event, EventSet};
 use crate::prepared::PreparedMessage;
 use crate::receipt::SendReceipt;
@@ -280,15 +281,18 @@ fn context<'a>(config: &'a Config, op: &'a Op, place: &Place<'a>, attempt: u32) 
     SendContext {
         name_servers: &config.name_servers,
         client_id: &config.client_id,
-        group: &op.group,
+        group: match namespace::unwrap(&config.namespace, &op.group) {
+            Cow::Borrowed(group) => group,
+            Cow::Owned(_) => &op.group,
+        },
         mode: op.command.mode,
         broker_name: place.broker_name,
         broker_address: place.address,
         queue_id: place.queue_id,
         message,
         body: op.message.body(),
-        namespace: None,
-        unit_mode: false,
+        namespace: Some(&*config.namespace).filter(|namespace| !namespace.is_empty()),
+        unit_mode: config.unit_mode,
         message_type: message_type(&op.message),
         attempt,
         unique_key: op.message.unique_key,

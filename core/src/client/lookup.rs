@@ -20,7 +20,8 @@ use crate::wire::{ResponseCode, decode_route};
 /// A look-up under way.
 #[derive(Debug)]
 pub(super) struct Lookup {
-    /// The topic itself, or the default topic from which it may be created.
+    /// The topic itself as it is called on the wire, or the default topic from which it may be
+    /// created.
     name: Arc<str>,
     from_default: bool,
     deadline: Instant,
@@ -70,15 +71,16 @@ impl Client {
     }
 
     /// Starts a look-up unless one is under way or about to start.
-    fn start_lookup(&mut self, key: Key) {
+    pub(super) fn start_lookup(&mut self, key: Key) {
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
         let under_way = topic.lookup.is_some() && !planted!(LookupTwice);
-        if under_way || self.life == Life::Closed {
+        // Without a name server it begins when there is one.
+        if under_way || self.life == Life::Closed || self.name_servers.is_empty() {
             return;
         }
-        let name = Arc::clone(&topic.name);
+        let name = Arc::clone(&topic.wire);
         self.begin_lookup(key, name, false);
     }
 
@@ -294,7 +296,7 @@ impl Client {
                 return self.begin_lookup(key, default, true);
             }
             let mut said = self.failures_of(&lookup);
-            said.extend(self.not_found_by(&lookup));
+            said.extend(self.not_found_by(key, &lookup));
             return self.topic_not_found(key, said);
         }
         let failures = self.failures_of(&lookup);
@@ -317,7 +319,7 @@ impl Client {
         self.tidy_waiters(key);
     }
 
-    fn is_lookup_wanted(&self, key: Key) -> bool {
+    pub(super) fn is_lookup_wanted(&self, key: Key) -> bool {
         let Some(topic) = self.topics.get(key) else {
             return false;
         };
@@ -340,12 +342,14 @@ impl Client {
     }
 
     /// The name servers that said that the topic does not exist.
-    fn not_found_by(&self, lookup: &Lookup) -> Vec<NameServerFailure> {
+    fn not_found_by(&self, key: Key, lookup: &Lookup) -> Vec<NameServerFailure> {
+        let topic = self.topics.get(key).filter(|_| !lookup.from_default);
+        let name = topic.map_or(&lookup.name, |topic| &topic.name);
         let said = |asked: &Asked| {
             let found = asked.outcome != Outcome::NotFound;
             let address = Arc::clone(&self.endpoints.get(asked.server).filter(|_| !found)?.text);
             let code = ResponseCode::TOPIC_NOT_EXIST;
-            let remark = alloc::format!("no route for \"{}\"", lookup.name).into();
+            let remark = alloc::format!("no route for \"{name}\"").into();
             Some(NameServerFailure { address, failure: AttemptFailure::Answered { code, remark } })
         };
         lookup.asked.iter().filter_map(said).collect()
@@ -375,6 +379,7 @@ impl Client {
             return Vec::new();
         };
         let mut failures = topic.failures.clone();
+        failures.extend(self.discovery_failure());
         for failure in topic.lookup.iter().flat_map(|lookup| self.failures_of(lookup)) {
             // What is known of a server beats that it has not answered this time.
             let known = failures.iter_mut().find(|known| known.address == failure.address);
@@ -422,7 +427,10 @@ impl Client {
         };
         self.ready_waiters.remove(index);
         let key = self.topics_by_name.get(&*self.config.create_topic_key).copied();
-        let name_servers = key.map(|key| self.name_server_failures(key)).unwrap_or_default();
+        let name_servers = match key {
+            Some(key) => self.name_server_failures(key),
+            None => self.discovery_failure().into_iter().collect(),
+        };
         let result = Err(NotReady { name_servers });
         self.outputs.push_back(Output::Ready { waiter, result });
     }

@@ -1,13 +1,14 @@
 //! The machine: inputs, outputs and the tables they act on.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
 use crate::address::Address;
-use crate::config::{Config, GroupError, check_group};
+use crate::config::{Config, GroupError};
 use crate::error::{CloseReason, ConnectFailure, NotReady, SendErrorKind};
 use crate::id::{ConnId, GroupId, OpId};
 use crate::limits;
@@ -24,6 +25,7 @@ mod busy;
 mod connection;
 mod control;
 mod detector;
+mod discovery;
 mod ending;
 mod fault;
 mod framing;
@@ -47,6 +49,7 @@ use broker::Broker;
 use budget::Budget;
 use connection::Endpoint;
 use control::Control;
+use discovery::Discovery;
 pub use ending::CancelOutcome;
 use fault::Latency;
 pub use operation::{Mode, Rejected, SendCommand};
@@ -92,6 +95,9 @@ pub struct Client {
     greeting_queue: VecDeque<Key>,
     dials: usize,
     name_servers: Vec<Key>,
+    discovery: Discovery,
+    /// Fields that every request gets.
+    extra_fields: Vec<(String, String)>,
     /// The name server that is asked first: the one that answered last.
     chosen_name_server: usize,
     name_server_answered: bool,
@@ -147,6 +153,8 @@ impl Client {
             greeting_queue: VecDeque::new(),
             dials: 0,
             name_servers: Vec::new(),
+            discovery: Discovery::new(&config),
+            extra_fields: extra_fields(&config),
             chosen_name_server: 0,
             name_server_answered: false,
             ready_waiters: Vec::new(),
@@ -156,17 +164,7 @@ impl Client {
             life: Life::Running,
             config,
         };
-        for index in 0..client.config.name_servers.len() {
-            if let Some(address) = client.config.name_servers.get(index).cloned() {
-                let endpoint = client.endpoint(address);
-                if !client.name_servers.contains(&endpoint) {
-                    client.name_servers.push(endpoint);
-                }
-            }
-        }
-        // Clients that start together should not all begin with the same server.
-        let servers = client.name_servers.len() as u32;
-        client.chosen_name_server = client.rng.fork("name server").below(servers) as usize;
+        client.begin_with_name_servers();
         client.worst_position = client.rng.fork("better half").next_u64() as u32;
         for name in client.config.topics.clone() {
             client.topic(&name);
@@ -247,6 +245,7 @@ impl Client {
                 TimerKey::Dial(conn) => self.dial_timeout(conn),
                 TimerKey::Redial(endpoint) => self.redial(endpoint),
                 TimerKey::Conn(conn) => self.connection_timeout(conn),
+                TimerKey::Discovery => self.discovery_timeout(),
                 TimerKey::RouteRefresh => self.refresh_routes(),
                 TimerKey::Heartbeat => self.heartbeat_round(),
                 TimerKey::Detector => self.detect(),
@@ -264,14 +263,14 @@ impl Client {
     /// If the name is not legal or already registered, or the client is closing.
     pub fn register(&mut self, now: Instant, group: &str) -> Result<GroupId, GroupError> {
         self.advance(now);
-        check_group(group)?;
+        let wire = self.config.wire_group(group)?;
         if self.life != Life::Running {
             return Err(GroupError::Closed);
         }
-        if self.groups.iter().flatten().any(|known| &**known == group) {
+        if self.groups.iter().flatten().any(|known| **known == *wire) {
             return Err(GroupError::Duplicate(group.into()));
         }
-        let name: Arc<str> = group.into();
+        let name: Arc<str> = (&*wire).into();
         let index = match self.groups.iter().position(Option::is_none) {
             Some(index) => {
                 if let Some(slot) = self.groups.get_mut(index) {
@@ -416,6 +415,14 @@ impl Client {
     fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
         self.sessions.get_mut(Key::from_u64(conn.0))
     }
+}
+
+// Java: NamespaceRpcHook#doBeforeRequest
+fn extra_fields(config: &Config) -> Vec<(String, String)> {
+    if config.namespace_v2.is_empty() {
+        return Vec::new();
+    }
+    Vec::from([("nsd".into(), "true".into()), ("ns".into(), config.namespace_v2.clone().into())])
 }
 
 /// How many entries the machine's tables hold.

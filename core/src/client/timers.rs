@@ -23,6 +23,8 @@ pub(super) enum TimerKey {
     Redial(Key),
     /// Idle, a partial frame or a write without progress.
     Conn(ConnId),
+    /// The list of name servers is to be looked up, or that has taken too long.
+    Discovery,
     /// All routes are to be refreshed.
     RouteRefresh,
     /// Brokers are to be cleaned and heartbeats to be sent.
@@ -43,6 +45,7 @@ impl TimerKey {
             TimerKey::Control(_) => TimeoutReason::Request,
             TimerKey::Dial(_) | TimerKey::Redial(_) => TimeoutReason::Dial,
             TimerKey::Conn(_) => TimeoutReason::Connection,
+            TimerKey::Discovery => TimeoutReason::Discovery,
             TimerKey::RouteRefresh => TimeoutReason::RouteRefresh,
             TimerKey::Heartbeat => TimeoutReason::Heartbeat,
             TimerKey::Detector => TimeoutReason::Detector,

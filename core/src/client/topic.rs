@@ -1,5 +1,6 @@
 //! Topics: their routes, and the sends that wait for one.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,7 +22,10 @@ use crate::wire::TopicRoute;
 /// What is known about a topic.
 #[derive(Debug)]
 pub(super) struct Topic {
+    /// As users call it.
     pub(super) name: Arc<str>,
+    /// As it is called on the wire: with its namespace. The same allocation if there is none.
+    pub(super) wire: Arc<str>,
     pub(super) route: Option<Route>,
     /// Where the next choice of a queue stands in the round.
     pub(super) position: u32,
@@ -89,8 +93,13 @@ impl Client {
             return None;
         }
         let name: Arc<str> = name.into();
+        let wire = match self.config.wire_topic(&name) {
+            Cow::Borrowed(_) => Arc::clone(&name),
+            Cow::Owned(wire) => wire.into(),
+        };
         let key = self.topics.insert(Topic {
             name: Arc::clone(&name),
+            wire,
             route: None,
             position: self.rng.next_u64() as u32,
             retry_position: self.rng.next_u64() as u32,

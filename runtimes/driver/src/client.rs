@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmq_core::wire::UniqueKey;
-use rocketmq_core::{Config, ConfigError, Delivery, GroupError, NotReady, SendError};
+use rocketmq_core::{
+    Address, Config, ConfigError, Delivery, GroupError, NotReady, SendError, limits,
+};
 
 use crate::driver::Driver;
 use crate::events::EventStream;
@@ -47,7 +49,7 @@ impl Client {
         let loader = runtime.seed() as u32;
         let identity = Identity::new(runtime.host(), runtime.process_id(), loader);
         if config.client_id.is_empty() {
-            config.client_id = identity.client_id(runtime.seed()).into();
+            config.client_id = identity.client_id(&config, runtime.seed()).into();
         }
         config.interceptors.guard(guard);
         let clock = Box::new(runtime.clone());
@@ -69,10 +71,46 @@ impl Client {
         &self.handle.shared.config
     }
 
+    /// Replaces the list of name servers with one like `10.0.0.1:9876;10.0.0.2:9876`, and ends its
+    /// look-up by [`Config::name_server_url`] if there is one.
+    ///
+    /// Servers that are no longer listed are not asked any more and their connections close.
+    /// Routes stay, and sends go on. On a closed client this does nothing.
+    ///
+    /// # Errors
+    /// If an address cannot be read, or the list is empty. Nothing has changed then.
+    ///
+    /// ```
+    /// # fn example(client: &rocketmq_driver::Client) -> Result<(), rocketmq_driver::ConfigError> {
+    /// client.set_name_servers("10.0.0.1:9876;10.0.0.2:9876")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_name_servers(&self, name_servers: &str) -> Result<(), ConfigError> {
+        self.set_name_server_addresses(Address::parse_list(name_servers)?)
+    }
+
+    /// As [`Client::set_name_servers`], with a list that was read already.
+    ///
+    /// # Errors
+    /// If the list is empty or has more than [`limits::NAME_SERVERS_MAX`] entries.
+    pub fn set_name_server_addresses(&self, addresses: Vec<Address>) -> Result<(), ConfigError> {
+        if addresses.is_empty() {
+            return Err(ConfigError::NoNameServer);
+        }
+        if addresses.len() > limits::NAME_SERVERS_MAX {
+            let max = limits::NAME_SERVERS_MAX as u64;
+            return Err(ConfigError::TooLarge { setting: "name_servers", max });
+        }
+        self.handle.shared.set_name_servers(addresses);
+        Ok(())
+    }
+
     /// Waits until a name server has answered, at most for `timeout`.
     ///
     /// # Errors
-    /// Tells what happened with each name server that was asked. The list is empty if the client
+    /// Tells what happened with each name server that was asked, or with the look-up of the name
+    /// servers. The list is empty if the client
     /// is closed or its driver has ended.
     ///
     /// # Cancel safety

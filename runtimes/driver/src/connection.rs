@@ -163,7 +163,7 @@ impl<R: Runtime> Connection<R> {
     }
 }
 
-fn connect_failure(error: &io::Error) -> ConnectFailure {
+pub(crate) fn connect_failure(error: &io::Error) -> ConnectFailure {
     match error.kind() {
         ErrorKind::ConnectionRefused => ConnectFailure::Refused,
         ErrorKind::TimedOut => ConnectFailure::TimedOut,
@@ -176,7 +176,7 @@ fn connect_failure(error: &io::Error) -> ConnectFailure {
     }
 }
 
-fn close_reason(error: &io::Error) -> CloseReason {
+pub(crate) fn close_reason(error: &io::Error) -> CloseReason {
     match error.kind() {
         ErrorKind::UnexpectedEof => CloseReason::Eof,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {

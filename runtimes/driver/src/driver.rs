@@ -18,6 +18,7 @@ use rocketmq_core::{
 
 use crate::client::CloseReport;
 use crate::connection::Connection;
+use crate::discovery::Fetch;
 use crate::ledger::Ledger;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::{Command, Ended, Exchange, ReadySlot, Request, Shared};
@@ -51,6 +52,9 @@ const TIMER_MAX: Duration = Duration::from_secs(3_600);
 /// The name of the timer among the sources; connections count from 0.
 const TIMER: usize = usize::MAX;
 
+/// The name of the look-up of the name servers among the sources.
+const FETCH: usize = usize::MAX - 1;
+
 /// The future that drives one client: its connections, its timer and its sends. It ends after
 /// [`Client::close`](crate::Client::close), or when all handles have gone and their sends have
 /// ended.
@@ -73,6 +77,8 @@ pub struct Driver<R: Runtime> {
     ready_slots: Vec<(u64, Arc<ReadySlot>)>,
     next_ready: u64,
     closing: Option<Closing>,
+    /// The look-up of the name servers that is under way.
+    fetch: Option<Fetch>,
     timer: R::Timer,
     timer_source: Arc<Source>,
     timer_waker: Waker,
@@ -133,6 +139,7 @@ impl<R: Runtime> Driver<R> {
             ready_slots: Vec::new(),
             next_ready: 0,
             closing: None,
+            fetch: None,
             armed: Instant::FAR_FUTURE,
             dirty: Vec::new(),
             backlog: Vec::new(),
@@ -231,6 +238,9 @@ impl<R: Runtime> Driver<R> {
                 }
             }
             Command::Resize { messages_max } => self.machine.set_in_flight_max(now, messages_max),
+            Command::SetNameServers { addresses } => {
+                self.machine.set_name_servers(now, addresses);
+            }
             Command::WaitReady { slot, deadline } => {
                 self.next_ready += 1;
                 self.ready_slots.push((self.next_ready, slot));
@@ -310,6 +320,7 @@ impl<R: Runtime> Driver<R> {
         for name in ready.drain(..) {
             match name {
                 TIMER => self.armed = Instant::FAR_FUTURE,
+                FETCH => self.go_on_fetching(now),
                 name if name % 2 == 0 => self.read(now, name / 2, &mut reads_left),
                 name => self.unblock(name / 2),
             }
@@ -480,6 +491,13 @@ impl<R: Runtime> Driver<R> {
                         connection.close();
                     }
                 }
+                Output::FetchNameServers { fetch, url } => {
+                    let connect = self.runtime.connect(url.address());
+                    let source = Source::new(FETCH, &self.shared.signal);
+                    self.fetch = Some(Fetch::new(fetch, connect, &url, source));
+                    self.go_on_fetching(now);
+                }
+                Output::AbandonFetch { .. } => self.fetch = None,
                 Output::Complete { op, result } => self.ledger.end(op, result),
                 Output::Ready { waiter, result } => {
                     let position = self.ready_slots.iter().position(|(w, _)| *w == waiter);
@@ -502,6 +520,16 @@ impl<R: Runtime> Driver<R> {
             self.release();
         }
         self.ledger.wake();
+    }
+
+    /// Goes on with the look-up of the name servers.
+    fn go_on_fetching(&mut self, now: Instant) {
+        let Some(Poll::Ready((fetch, result))) = self.fetch.as_mut().map(Fetch::poll) else {
+            return;
+        };
+        self.fetch = None;
+        let result = result.as_ref().map(|line| &**line).map_err(Clone::clone);
+        self.machine.handle_name_servers(now, fetch, result);
     }
 
     /// Gives back the room of what has ended.
@@ -577,7 +605,8 @@ impl<R: Runtime> Driver<R> {
                 Command::Cancel { .. }
                 | Command::Register { .. }
                 | Command::Unregister { .. }
-                | Command::Resize { .. } => {}
+                | Command::Resize { .. }
+                | Command::SetNameServers { .. } => {}
             }
         }
         for (_, slot) in std::mem::take(&mut self.ready_slots) {
@@ -588,6 +617,7 @@ impl<R: Runtime> Driver<R> {
             self.close_slot(slot);
         }
         self.connections.clear();
+        self.fetch = None;
         self.release();
         self.shared.hub.end(&mut self.ledger.wakers);
         self.ledger.wake();

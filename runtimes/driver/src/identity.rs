@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rocketmq_core::WallTime;
 use rocketmq_core::wire::{UniqueKey, UniqueKeySource};
+use rocketmq_core::{Config, WallTime};
 
 use crate::runtime::Clock;
 
@@ -29,11 +29,26 @@ impl Identity {
         Identity { host, source: RwLock::new((process, source)), check: AtomicBool::new(true) }
     }
 
-    /// The name under which brokers know the client: `IP@PROCESS#NANOSECONDS`.
+    /// The name under which brokers know the client: `IP@INSTANCE[@UNIT]`. The instance is
+    /// `PROCESS#SEED` unless the settings name one.
     // Java: ClientConfig#buildMQClientId, ClientConfig#changeInstanceNameToPID
-    pub(crate) fn client_id(&self, seed: u64) -> String {
-        let process = self.source.read().unwrap_or_else(PoisonError::into_inner).0;
-        format!("{}@{process}#{seed}", self.host)
+    pub(crate) fn client_id(&self, config: &Config, seed: u64) -> String {
+        // Java: NetworkUtil#normalizeHostAddress
+        let mut id = match config.client_ip.unwrap_or(self.host) {
+            IpAddr::V4(ip) => format!("{ip}@"),
+            IpAddr::V6(ip) => format!("[{ip}]@"),
+        };
+        match &*config.instance_name {
+            "" | "DEFAULT" => {
+                let process = self.source.read().unwrap_or_else(PoisonError::into_inner).0;
+                id += &format!("{process}#{seed}");
+            }
+            instance => id += instance,
+        }
+        if !config.unit_name.trim().is_empty() {
+            id = id + "@" + &config.unit_name;
+        }
+        id
     }
 
     /// The next unique key.
@@ -79,7 +94,27 @@ pub(crate) fn local_address() -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use rocketmq_core::ConfigBuilder;
+
     use super::*;
+
+    #[test]
+    fn client_ids_are_made_of_address_instance_and_unit() {
+        let id = |host: &str, set: fn(ConfigBuilder) -> ConfigBuilder| {
+            let identity = Identity::new(host.parse().unwrap(), 77, 1);
+            identity.client_id(&set(Config::builder("a:1")).build().unwrap(), 5)
+        };
+        assert_eq!(id("10.0.0.1", |c| c), "10.0.0.1@77#5");
+        assert_eq!(id("::1", |c| c), "[::1]@77#5");
+        assert_eq!(id("10.0.0.1", |c| c.instance_name("DEFAULT")), "10.0.0.1@77#5");
+        assert_eq!(id("10.0.0.1", |c| c.instance_name("till-3")), "10.0.0.1@till-3");
+        assert_eq!(id("10.0.0.1", |c| c.unit_name(" ")), "10.0.0.1@77#5");
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+        assert_eq!(id("::1", |c| c.client_ip(Ipv4Addr::LOCALHOST.into())), "127.0.0.1@77#5");
+        let identity = Identity::new(ip, 77, 1);
+        let config = Config::builder("a:1").instance_name("i").unit_name("east").build().unwrap();
+        assert_eq!(identity.client_id(&config, 5), "192.0.2.7@i@east");
+    }
 
     #[test]
     fn seeds_differ_and_the_address_is_one() {

@@ -13,7 +13,9 @@
 
 mod client;
 mod connection;
+mod discovery;
 mod driver;
+mod environment;
 mod events;
 #[cfg(feature = "futures-io")]
 mod futures_stream;
@@ -32,6 +34,7 @@ mod telemetry;
 
 pub use client::{Client, CloseReport, StartError, Stats};
 pub use driver::Driver;
+pub use environment::{NAMESRV_ADDR, config_from_env};
 pub use events::{EVENTS_MAX, EventStream};
 pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
 pub use producer::{Producer, SendOptions};
@@ -40,9 +43,9 @@ pub use rocketmq_core::wire::{
 };
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, CloseReason,
-    Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, Event, EventSet, FieldError,
-    Forbidden, GroupError, Hook, Host, Interceptor, Interceptors, InvalidMessage, Message,
-    MessageQueue, MessageType, Mode, NameServerFailure, NotReady, OnewayReceipt, Periodic,
-    QueuePosition, RequestContext, ResponseContext, RetryBudget, SendAttempt, SendContext,
-    SendError, SendErrorKind, SendReceipt, Stage,
+    Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure, Event,
+    EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
+    InvalidMessage, Message, MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl,
+    NotReady, OnewayReceipt, Periodic, QueuePosition, RequestContext, ResponseContext, RetryBudget,
+    SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage, UrlError,
 };

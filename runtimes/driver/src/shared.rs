@@ -7,8 +7,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use rocketmq_core::{
-    Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage, MessageQueue, Mode,
-    NotReady, OpId, OpIds, PreparedMessage, Room, SendError, SendErrorKind, check_group, limits,
+    Address, Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage,
+    MessageQueue, Mode, NotReady, OpId, OpIds, PreparedMessage, Room, SendError, SendErrorKind,
+    limits,
 };
 
 use crate::client::{CloseReport, Stats};
@@ -92,6 +93,9 @@ pub(crate) enum Command {
     Resize {
         messages_max: u32,
     },
+    SetNameServers {
+        addresses: Vec<Address>,
+    },
     WaitReady {
         slot: Arc<ReadySlot>,
         deadline: Instant,
@@ -158,7 +162,7 @@ struct State {
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     /// The driver wakes by itself until then.
     armed: Instant,
-    /// Names of the registered producer groups, by number.
+    /// Names on the wire of the registered producer groups, by number.
     groups: Vec<Option<Box<str>>>,
     stats: Stats,
 }
@@ -237,12 +241,12 @@ impl Shared {
 
     /// Registers a producer group and gives it a number.
     pub(crate) fn register(&self, name: &str) -> Result<u32, GroupError> {
-        check_group(name)?;
+        let wire = &*self.config.wire_group(name)?;
         let mut state = self.lock();
         if state.closed || state.stopped {
             return Err(GroupError::Closed);
         }
-        let group = state.name_group(name)?;
+        let group = state.name_group(wire, name)?;
         state.commands.push_back(Command::Register { group, name: name.into() });
         drop(state);
         self.signal.wake();
@@ -266,6 +270,11 @@ impl Shared {
     pub(crate) fn handles_gone(&self) {
         self.lock().handles_gone = true;
         self.signal.wake();
+    }
+
+    /// Has the driver use these name servers, if there is one.
+    pub(crate) fn set_name_servers(&self, addresses: Vec<Address>) {
+        self.push(Command::SetNameServers { addresses });
     }
 
     /// Has `slot` ended when a name server has answered, or at `deadline`.
@@ -481,8 +490,9 @@ impl State {
         waiting.into_values().collect()
     }
 
-    fn name_group(&mut self, name: &str) -> Result<u32, GroupError> {
-        if self.groups.iter().flatten().any(|known| **known == *name) {
+    /// `wire`: as brokers call it, by which two groups are the same.
+    fn name_group(&mut self, wire: &str, name: &str) -> Result<u32, GroupError> {
+        if self.groups.iter().flatten().any(|known| **known == *wire) {
             return Err(GroupError::Duplicate(name.into()));
         }
         let free = self.groups.iter().position(Option::is_none);
@@ -494,7 +504,7 @@ impl State {
             self.groups.push(None);
         }
         if let Some(slot) = self.groups.get_mut(group) {
-            *slot = Some(name.into());
+            *slot = Some(wire.into());
         }
         Ok(group as u32)
     }
