@@ -10,6 +10,7 @@ use crate::discovery::DiscoveryFailure;
 use crate::invalid::InvalidMessage;
 use crate::message::Message;
 use crate::prepared::PreparedMessage;
+use crate::selection::SelectorFailure;
 use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
 
 /// A send that was not acknowledged.
@@ -106,7 +107,10 @@ impl SendError {
         self
     }
 
-    pub(crate) fn with_name_servers(mut self, failures: Vec<NameServerFailure>) -> SendError {
+    /// Sets what the name servers did, for a driver that asked for a route itself.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_name_servers(mut self, failures: Vec<NameServerFailure>) -> SendError {
         self.0.name_servers = failures;
         self
     }
@@ -180,6 +184,18 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
+/// Shows what happened with each name server, at the end of a line.
+pub(crate) struct NameServersSaid<'a>(pub(crate) &'a [NameServerFailure]);
+
+impl fmt::Display for NameServersSaid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for server in self.0 {
+            write!(f, "; name server {}: {}", server.address, server.failure)?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether a broker may have stored a message that was not acknowledged.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Delivery {
@@ -228,6 +244,16 @@ pub enum SendErrorKind {
     /// The time of the send was over.
     #[error("the time of the send is over; see the attempts for where it went")]
     Timeout,
+    /// The time of the send was over before its turn came: earlier sends with the same order key
+    /// were still open.
+    #[error(
+        "the time of the send was over while earlier messages with the same order key were under \
+         way; give it more time, or send less with one key"
+    )]
+    WaitedForOrder,
+    /// The selector of the send named no queue.
+    #[error("{0}")]
+    Selector(SelectorFailure),
     /// A broker refused the message or failed, and no other attempt did better.
     #[error("the broker answered {code}: {remark}")]
     Broker {
@@ -285,6 +311,8 @@ impl SendErrorKind {
             SendErrorKind::TopicNotFound
             | SendErrorKind::NoWritableQueue
             | SendErrorKind::NoSuchQueue(_) => manual!("verdicts#routes"),
+            SendErrorKind::WaitedForOrder => manual!("ordering#when-a-send-fails"),
+            SendErrorKind::Selector(_) => manual!("ordering#choosing-the-queue"),
             SendErrorKind::Timeout => manual!("verdicts#time"),
             SendErrorKind::Broker { .. } => manual!("verdicts#answers"),
             SendErrorKind::PermissionDenied { .. } => manual!("verdicts#permission"),

@@ -119,6 +119,10 @@ pub const GROUPS_MAX: usize = 1_024;
 /// Topics that one client knows. A topic that nobody has sent to for [`TOPIC_IDLE_MAX`] makes room.
 pub const TOPICS_MAX: usize = 65_536;
 
+/// Questions for the queues of topics that wait at once: as many as sends could wait for routes in a
+/// busy process.
+pub const QUERIES_MAX: usize = 65_536;
+
 /// Time after which the route of a topic that nobody sends to is forgotten.
 pub const TOPIC_IDLE_MAX: Duration = Duration::from_secs(600);
 
@@ -184,3 +188,7 @@ pub const AVOIDED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Most attempts after the first, whatever the settings say.
 pub const RETRIES_MAX: u32 = 15;
+
+/// Pause before a send looks again for the broker of its queue that no route has an address of. The
+/// route itself is looked up at most every [`LOOKUP_INTERVAL_MIN`].
+pub const BROKER_WAIT: Duration = Duration::from_millis(200);

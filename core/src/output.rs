@@ -8,6 +8,7 @@ use crate::discovery::{DiscoveryFailure, NameServerUrl};
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
 use crate::id::{ConnId, OpId};
 use crate::interceptor::Hook;
+use crate::queues::{PublishQueues, QueuesError};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::time::Instant;
 use crate::wire::UniqueKey;
@@ -56,6 +57,13 @@ pub enum Output {
         waiter: u64,
         /// Whether one answered.
         result: Result<(), NotReady>,
+    },
+    /// A question for the queues of a topic has its answer.
+    Queues {
+        /// The number given to `query_queues`.
+        waiter: u64,
+        /// The queues, or why they are not known.
+        result: Result<PublishQueues, QueuesError>,
     },
     /// The shutdown is complete: every operation has ended, every connection is closed.
     Closed,

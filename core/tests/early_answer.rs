@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use rocketmq_core::wire::{Encoding, ResponseCode, UniqueKeySource, encode_response};
 use rocketmq_core::{
     Client, ClockReading, CloseReason, Completion, Config, ConnId, Delivery, Instant, Message,
-    Mode, OpId, Output, PreparedMessage, SendCommand, SendError,
+    Mode, OpId, Output, PreparedMessage, Selection, SendCommand, SendError, WhenDown,
 };
 
 const ROUTE: &[u8] = br#"{"brokerDatas":[{"brokerAddrs":{"0":"127.0.0.1:10911"},"brokerName":"a","cluster":"c"}],"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":1,"writeQueueNums":1}]}"#;
@@ -37,7 +37,9 @@ fn framed(taken: usize) -> (Client, ConnId) {
     let command = SendCommand {
         group,
         mode: Mode::Awaited,
-        queue: None,
+        selection: Selection::Any,
+        when_down: WhenDown::Wait,
+        order: None,
         retries_max: None,
         started: NOW,
         deadline: Instant::from_nanos(3_000_000_000),

@@ -12,6 +12,7 @@ use super::timers::TimerKey;
 use super::verdict::{AttemptVerdict, Fault, Next, verdict};
 use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
+use crate::limits;
 use crate::output::{Completion, Event, EventSet, Output};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
@@ -41,7 +42,7 @@ impl Client {
                 if let Some(topic) = self.ops.get(id).map(|op| op.topic) {
                     self.refresh_soon(topic, id, ResponseCode::SUCCESS);
                 }
-                return self.fail(id, kind);
+                return self.fail_or_wait(id, kind);
             }
         };
         if self.has_interceptors()
@@ -86,6 +87,7 @@ impl Client {
             op.timer = self.timers.schedule(until, TimerKey::Op(id));
         }
         let number = op.number;
+        let fails_with_broker = op.fails_with_broker();
         if self.config.events.contains(EventSet::ATTEMPT_STARTS) {
             self.report_start(id);
         }
@@ -94,6 +96,31 @@ impl Client {
             return self.attempt_failed(id, Stage::Select, failure, Delivery::NotSent, Next::Final);
         }
         self.enqueue(chosen.endpoint, Queued::Send { op: id, number });
+        if fails_with_broker {
+            self.fail_if_down(id, chosen.endpoint);
+        }
+    }
+
+    /// No queue could be chosen. A send that waits for the broker of its queue looks again later.
+    fn fail_or_wait(&mut self, id: OpId, kind: SendErrorKind) {
+        let again = self.now + self.rng.jitter(limits::BROKER_WAIT);
+        let Some(op) = self.ops.get_mut(id) else { return };
+        let away = matches!(kind, SendErrorKind::NoSuchQueue(_));
+        if !away || !op.waits_for_broker() || again >= op.command.deadline {
+            return self.fail(id, kind);
+        }
+        op.state = OpState::BackingOff;
+        self.timers.cancel(&mut op.timer);
+        op.timer = self.timers.schedule(again, TimerKey::Op(id));
+    }
+
+    /// Ends the attempt that has just begun if its address is not even to be dialled yet.
+    fn fail_if_down(&mut self, id: OpId, endpoint: Key) {
+        let now = self.now;
+        let down = self.endpoints.get(endpoint).filter(|e| e.conn.is_none() && e.retry_at > now);
+        if let Some(failure) = down.and_then(|endpoint| endpoint.last_failure) {
+            self.transport_failed(id, AttemptFailure::Connect(failure), Next::Final);
+        }
     }
 
     fn report_start(&mut self, id: OpId) {
@@ -271,7 +298,8 @@ impl Client {
             && !settings.retry_only_if_not_stored
             && op.weak.is_none()
             && !op.is_last_attempt()
-            && op.command.queue.is_none()
+            && op.command.selection.is_free()
+            && op.command.order.is_none()
             && self.topics.get(op.topic).and_then(|topic| topic.route.as_ref()).is_some_and(
                 |route| {
                     let untried = |broker| broker != current.broker && !op.tried.contains(&broker);
@@ -333,16 +361,24 @@ impl Client {
         let (number, unique_key) = (op.number, op.message.unique_key);
         op.tried.push(current.broker);
         let weak = op.weak.is_some() && op.failed.last().is_some_and(is_weak);
+        // What may be stored must not be stored again behind what comes after it.
+        let only_once = only_once || op.command.order.is_some();
+        let gives_up = stage == Stage::Connect && op.fails_with_broker();
+        // The same broker again, without delay, would hear the same question.
+        let same = delivery == Delivery::Refused && next != Next::Drain && op.waits_for_broker();
+        let same = same && next != Next::Final;
         let retry_at = if (op.detached && !planted!(DetachedRetried))
             || next == Next::Final
             || op.is_last_attempt()
+            || gives_up
             || (delivery == Delivery::Unknown
                 && only_once
                 && !planted!(RetryOnlyIfNotStoredIgnored))
         {
             None
-        } else if next == Next::BackOff && !planted!(BusyBackOffZero) {
-            if let Some(broker) = self.brokers.get_mut(current.broker) {
+        } else if (next == Next::BackOff || same) && !planted!(BusyBackOffZero) {
+            let broker = self.brokers.get_mut(current.broker);
+            if let Some(broker) = broker.filter(|_| next == Next::BackOff) {
                 broker.busy.answered_busy(now, current.started);
             }
             Some(now + self.busy_pause(id))
@@ -352,7 +388,7 @@ impl Client {
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        op.busy += u32::from(next == Next::BackOff);
+        op.busy += u32::from(next == Next::BackOff || same);
         let last_start = op.command.deadline;
         let mut retry_at =
             retry_at.filter(|at| *at + self.config.attempt_timeout_min <= last_start);
@@ -396,6 +432,7 @@ impl Client {
     pub(super) fn op_timeout(&mut self, id: OpId) {
         let Some(op) = self.ops.get(id) else { return };
         match op.state {
+            OpState::InOrder => self.fail(id, SendErrorKind::WaitedForOrder),
             OpState::Routing => self.fail_without_route(id),
             OpState::BackingOff => self.next_attempt(id),
             OpState::Sending => self.attempt_timeout(id),
@@ -543,6 +580,13 @@ impl Client {
         {
             topic.forget_waiter(id);
         }
+        if let Some(order) = op.command.order {
+            let topic = op.topic;
+            self.leave_order(id, topic, order);
+        }
+        let Some(op) = self.ops.get_mut(id) else {
+            return true;
+        };
         // An earlier attempt was answered: the one under way is given up.
         let (awaited, number) = (op.command.mode == Mode::Awaited, op.number);
         let unique_key = op.message.unique_key;
@@ -577,6 +621,7 @@ impl Client {
             self.outputs.push_back(Output::Complete { op, result: result.clone() });
         }
         self.outputs.push_back(Output::Complete { op, result });
+        self.begin_due();
         self.check_drained();
     }
 }

@@ -45,23 +45,7 @@ impl Client {
             Some(vip) => Some(self.endpoint(vip)),
             None => greeted,
         };
-        let key = match self.brokers_by_name.get(&*data.broker_name) {
-            Some(key) => *key,
-            None => {
-                let name: Arc<str> = (*data.broker_name).into();
-                let fault = FaultItem::default();
-                let broker = Broker {
-                    name: Arc::clone(&name),
-                    master: None,
-                    greeted: None,
-                    fault,
-                    busy: Busy::default(),
-                };
-                let key = self.brokers.insert(broker);
-                self.brokers_by_name.insert(name, key);
-                key
-            }
-        };
+        let key = self.broker_named(&data.broker_name);
         let Some(broker) = self.brokers.get_mut(key) else {
             return key;
         };
@@ -73,6 +57,25 @@ impl Client {
         if let Some(old) = old_greeted.filter(|key| Some(*key) != greeted && Some(*key) != old) {
             self.release_endpoint(old);
         }
+        key
+    }
+
+    /// The entry of a broker, made if it is new, and then without an address.
+    pub(super) fn broker_named(&mut self, name: &str) -> Key {
+        if let Some(key) = self.brokers_by_name.get(name) {
+            return *key;
+        }
+        let name: Arc<str> = name.into();
+        let fault = FaultItem::default();
+        let broker = Broker {
+            name: Arc::clone(&name),
+            master: None,
+            greeted: None,
+            fault,
+            busy: Busy::default(),
+        };
+        let key = self.brokers.insert(broker);
+        self.brokers_by_name.insert(name, key);
         key
     }
 
@@ -98,8 +101,10 @@ impl Client {
     pub(super) fn clean_offline_brokers(&mut self) {
         let mut named: Vec<Key> = Vec::new();
         for (_, topic) in self.topics.iter() {
-            let queues = topic.route.iter().flat_map(|route| route.publish.brokers());
-            named.extend(queues.map(|queues| queues.broker));
+            for route in topic.route.iter() {
+                let lists = [route.publish.brokers(), route.publish.hashed()];
+                named.extend(lists.into_iter().flatten().map(|queues| queues.broker));
+            }
         }
         named.sort_unstable();
         for key in self.brokers.keys() {

@@ -51,7 +51,7 @@ impl Client {
     fn busy_level(&self, op: &Op) -> u32 {
         let level = |key| self.brokers.get(key).map_or(0, |broker| broker.busy.level);
         let route = self.topics.get(op.topic).and_then(|topic| topic.route.as_ref());
-        let given = op.command.queue.is_some();
+        let given = !op.command.selection.is_free();
         let others = route.filter(|_| !given).map(|route| route.publish.brokers());
         let untried = others.unwrap_or_default().iter().filter(|it| !op.tried.contains(&it.broker));
         let least = untried.map(|queues| level(queues.broker)).min();

@@ -20,6 +20,7 @@ use crate::limits;
 use crate::output::{Event, EventSet, Output};
 use crate::slab::Key;
 use crate::time::Instant;
+use crate::wire::ResponseCode;
 
 /// An address that a name server list or a route names. It has one connection at most that takes
 /// new requests.
@@ -268,6 +269,7 @@ impl Client {
             if self.lingers(queued) {
                 self.assign(queued, None);
                 self.enqueue(session.endpoint, queued);
+                self.look_for_address(queued);
             } else {
                 self.not_framed(queued, &AttemptFailure::Connect(failure));
             }
@@ -278,13 +280,25 @@ impl Client {
         self.dial_ended();
     }
 
-    /// Whether a send is on its last attempt: as long as nothing was sent, it may as well wait for
-    /// the address to come back until its time is over.
+    /// Whether a send is on its last attempt, or has no other broker to go to: as long as nothing
+    /// was sent, it may as well wait for the address to come back until its time is over.
     fn lingers(&self, queued: Queued) -> bool {
         let Queued::Send { op, number } = queued else {
             return false;
         };
-        self.ops.get(op).is_some_and(|op| op.number == number && op.is_last_attempt())
+        self.ops.get(op).is_some_and(|op| {
+            op.number == number
+                && !op.fails_with_broker()
+                && (op.is_last_attempt() || op.waits_for_broker())
+        })
+    }
+
+    /// A send waits for its broker: a new route may know a better address.
+    fn look_for_address(&mut self, queued: Queued) {
+        let Queued::Send { op: id, .. } = queued else { return };
+        if let Some(op) = self.ops.get(id).filter(|op| op.waits_for_broker()) {
+            self.refresh_soon(op.topic, id, ResponseCode::SUCCESS);
+        }
     }
 
     /// Notes that a connection never came to life, so that the next dial waits.

@@ -66,6 +66,7 @@ impl Client {
                 CancelOutcome::Detached
             }
             Some((error, None)) => {
+                self.begin_due();
                 self.check_drained();
                 CancelOutcome::Ended(error)
             }
@@ -94,6 +95,8 @@ impl Client {
         if self.life != Life::Draining {
             return;
         }
+        // Whoever waits for its turn gets none.
+        self.lanes.clear();
         for id in self.ops.ids() {
             let Some(op) = self.ops.get(id) else { continue };
             let (number, mode) = (op.number, op.command.mode);
@@ -134,6 +137,7 @@ impl Client {
             let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
             self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });
         }
+        self.end_queries();
         for group in core::mem::take(&mut self.groups).into_iter().flatten() {
             self.unregister_everywhere(&group);
         }
@@ -162,6 +166,7 @@ impl Client {
     fn forget_everything(&mut self) {
         self.end_discovery();
         self.timers = super::Timers::new();
+        self.lanes.clear();
         self.dirty.clear();
         self.dial_queue.clear();
         self.greeting_queue.clear();

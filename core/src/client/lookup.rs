@@ -374,7 +374,7 @@ impl Client {
     }
 
     /// What the name servers did, for the error of a send or a wait that got no route.
-    fn name_server_failures(&self, key: Key) -> Vec<NameServerFailure> {
+    pub(super) fn name_server_failures(&self, key: Key) -> Vec<NameServerFailure> {
         let Some(topic) = self.topics.get(key) else {
             return Vec::new();
         };

@@ -29,12 +29,15 @@ mod discovery;
 mod ending;
 mod fault;
 mod framing;
+mod hashing;
 mod heartbeat;
 mod hooks;
+mod lanes;
 mod lookup;
 mod operation;
 mod outbox;
 mod publish;
+mod queries;
 mod receive;
 mod requests;
 mod selection;
@@ -52,8 +55,10 @@ use control::Control;
 use discovery::Discovery;
 pub use ending::CancelOutcome;
 use fault::Latency;
+use lanes::Lanes;
 pub use operation::{Mode, Rejected, SendCommand};
 use operation::{Op, Ops};
+use queries::Query;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
@@ -80,6 +85,7 @@ pub struct Client {
     /// Connections that have bytes to send and were not polled since.
     dirty: VecDeque<ConnId>,
     ops: Ops,
+    lanes: Lanes,
     groups: Vec<Option<Arc<str>>>,
     topics: Slab<Topic>,
     topics_by_name: BTreeMap<Arc<str>, Key>,
@@ -102,6 +108,7 @@ pub struct Client {
     chosen_name_server: usize,
     name_server_answered: bool,
     ready_waiters: Vec<ReadyWaiter>,
+    queries: BTreeMap<u64, Query>,
     /// Until then a broker may have to be avoided; afterwards all are well.
     trouble_until: Instant,
     /// Where the choice among the better half stands, for the strategy of Java 5.0.0.
@@ -140,6 +147,7 @@ impl Client {
             outputs: VecDeque::new(),
             dirty: VecDeque::new(),
             ops: Ops::default(),
+            lanes: Lanes::default(),
             groups: Vec::new(),
             topics: Slab::new(),
             topics_by_name: BTreeMap::new(),
@@ -158,6 +166,7 @@ impl Client {
             chosen_name_server: 0,
             name_server_answered: false,
             ready_waiters: Vec::new(),
+            queries: BTreeMap::new(),
             trouble_until: Instant::ZERO,
             worst_position: 0,
             latency: Latency::new(&config),
@@ -196,6 +205,8 @@ impl Client {
             brokers: self.brokers.len(),
             requests: self.controls.len(),
             timers: self.timers.len(),
+            orders: self.lanes.len(),
+            queries: self.queries.len(),
         }
     }
 
@@ -250,6 +261,7 @@ impl Client {
                 TimerKey::Heartbeat => self.heartbeat_round(),
                 TimerKey::Detector => self.detect(),
                 TimerKey::Ready(waiter) => self.ready_timeout(waiter),
+                TimerKey::Query(waiter) => self.query_timeout(waiter),
                 TimerKey::Shutdown => self.shutdown_timeout(),
             }
         }
@@ -333,8 +345,12 @@ impl Client {
         let retries = own.unwrap_or(self.config.retries_max);
         let mut attempts_max = retries.min(limits::RETRIES_MAX) + 1;
         attempts_max += u32::from(planted!(AttemptCapIgnored));
+        let order = command.order;
         self.ops.insert(op, || Op::new(message, command, group, topic, attempts_max));
-        self.route_and_attempt(op);
+        match order {
+            None => self.route_and_attempt(op),
+            Some(order) => self.begin_in_order(op, topic, order),
+        }
         Ok(())
     }
 
@@ -443,4 +459,8 @@ pub struct TableSizes {
     pub requests: usize,
     /// Deadlines that are set.
     pub timers: usize,
+    /// Order keys with an open send.
+    pub orders: usize,
+    /// Questions for the queues of a topic.
+    pub queries: usize,
 }

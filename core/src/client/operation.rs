@@ -8,7 +8,8 @@ use super::timers::TimerId;
 use crate::error::{Attempt, AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, GroupId, OpId};
 use crate::prepared::PreparedMessage;
-use crate::receipt::{MessageQueue, QueuePosition, SendReceipt};
+use crate::receipt::{QueuePosition, SendReceipt};
+use crate::selection::{OrderKey, Selection, WhenDown};
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::wire::{SendStatus, StoredPlace};
@@ -29,8 +30,12 @@ pub struct SendCommand {
     pub group: GroupId,
     /// Whether to wait for an answer.
     pub mode: Mode,
-    /// The queue to send to; `None` lets the client choose, anew for each attempt.
-    pub queue: Option<MessageQueue>,
+    /// How the queue is chosen.
+    pub selection: Selection,
+    /// What it does while the broker of its one queue is down.
+    pub when_down: WhenDown,
+    /// The order in which it belongs, if any.
+    pub order: Option<OrderKey>,
     /// Attempts after the first; `None` for [`Config::retries_max`](crate::Config::retries_max).
     pub retries_max: Option<u32>,
     /// When the user called.
@@ -51,6 +56,8 @@ pub struct Rejected {
 /// Where a send stands between two inputs.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum OpState {
+    /// Waits for an earlier send of its order to end.
+    InOrder,
     /// Waits for the topic's route.
     Routing,
     /// An attempt is under way.
@@ -148,6 +155,21 @@ impl Op {
 
     pub(super) fn is_last_attempt(&self) -> bool {
         self.number >= self.attempts_max
+    }
+
+    /// Whether it waits, as long as it has time, for the broker of its queue to come back.
+    pub(super) fn waits_for_broker(&self) -> bool {
+        let command = &self.command;
+        // A given queue has its attempts like any other send, unless it is to keep an order.
+        let given = matches!(command.selection, Selection::Queue(_));
+        command.when_down == WhenDown::Wait
+            && !command.selection.is_free()
+            && (!given || command.order.is_some())
+    }
+
+    /// Whether it ends when the broker of its queue cannot be reached.
+    pub(super) fn fails_with_broker(&self) -> bool {
+        self.command.when_down == WhenDown::Fail && !self.command.selection.is_free()
     }
 
     /// The receipt of attempt `number`, still without topic and failed attempts. `current` is that

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use super::static_topic::LogicalQueues;
 use crate::slab::Key;
@@ -14,13 +15,17 @@ pub(super) struct BrokerQueues {
     pub(super) write_queues: u32,
 }
 
-/// All queues of a topic that can be written to, at the cost of one entry per broker.
+/// All queues of a topic that can be written to, at the cost of a few entries per broker.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct PublishInfo {
     /// Brokers with more queues come first; no broker without queues.
     brokers: Vec<BrokerQueues>,
     /// The same brokers, names ascending.
     listed: Vec<BrokerQueues>,
+    /// What hashes count: Java's list also where an order configuration makes it.
+    hashed: Vec<BrokerQueues>,
+    /// What hashes of Go count.
+    go_listed: Vec<BrokerQueues>,
     /// Which queues are meant, if the topic is static.
     logical: Option<Box<LogicalQueues>>,
 }
@@ -33,9 +38,10 @@ impl PublishInfo {
     ) -> PublishInfo {
         let mut brokers: Vec<_> = brokers.into_iter().filter(|b| b.write_queues > 0).collect();
         let mut listed = brokers.clone();
-        listed.sort_by(|a, b| name(a.broker).cmp(name(b.broker)));
+        listed.sort_by(|a, b| by_utf16(name(a.broker), name(b.broker)));
         brokers.sort_by_key(|queues| core::cmp::Reverse(queues.write_queues));
-        PublishInfo { brokers, listed, logical: None }
+        let (hashed, go_listed) = (listed.clone(), listed.clone());
+        PublishInfo { brokers, listed, hashed, go_listed, logical: None }
     }
 
     /// The queues of a static topic.
@@ -48,12 +54,54 @@ impl PublishInfo {
         info
     }
 
+    /// Sets what hashes of Go count, and with an order configuration what all others count.
+    pub(super) fn with_lists(
+        mut self,
+        go_listed: Vec<BrokerQueues>,
+        configured: Option<Vec<BrokerQueues>>,
+    ) -> PublishInfo {
+        self.go_listed = go_listed;
+        self.hashed = configured.unwrap_or(self.hashed);
+        self
+    }
+
+    /// Adds the queues of other brokers.
+    pub(super) fn with<'a>(
+        &self,
+        more: &[BrokerQueues],
+        name: impl Fn(Key) -> &'a str,
+    ) -> PublishInfo {
+        let configured = (self.hashed != self.listed).then(|| self.hashed.clone());
+        PublishInfo::new([&*self.brokers, more].concat(), name)
+            .with_lists([&*self.go_listed, more].concat(), configured)
+    }
+
+    /// Leaves a broker out.
+    pub(super) fn without(mut self, broker: Key) -> PublishInfo {
+        let lists = [&mut self.brokers, &mut self.listed, &mut self.hashed, &mut self.go_listed];
+        for list in lists {
+            list.retain(|queues| queues.broker != broker);
+        }
+        self
+    }
+
     pub(super) fn brokers(&self) -> &[BrokerQueues] {
         &self.brokers
     }
 
     pub(super) fn contains(&self, broker: Key) -> bool {
         self.brokers.iter().any(|queues| queues.broker == broker)
+    }
+
+    /// The brokers as hashes count their queues: in Java's order, and with an order configuration
+    /// in the order of that, those without a known master as well.
+    pub(super) fn hashed(&self) -> &[BrokerQueues] {
+        &self.hashed
+    }
+
+    /// The brokers as hashes of Go count their queues.
+    pub(super) fn go_listed(&self) -> &[BrokerQueues] {
+        &self.go_listed
     }
 
     /// Whether the queues are numbered over all brokers.
@@ -63,7 +111,7 @@ impl PublishInfo {
 
     /// Number of queues.
     pub(super) fn queues(&self) -> u64 {
-        self.brokers.iter().map(|queues| u64::from(queues.write_queues)).sum()
+        total(&self.brokers)
     }
 
     /// Number of queues of one broker.
@@ -203,6 +251,17 @@ impl Places<'_> {
             }
         }
     }
+}
+
+/// Number of queues.
+pub(super) fn total(brokers: &[BrokerQueues]) -> u64 {
+    brokers.iter().map(|queues| u64::from(queues.write_queues)).sum()
+}
+
+/// Java's order of strings.
+// Java: QueueData#compareTo
+fn by_utf16(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
 }
 
 /// The queue at `position` of an endless round over the queues of `candidates` (sorted as in

@@ -12,6 +12,7 @@ use super::strategy::last_tried;
 use crate::error::SendErrorKind;
 use crate::id::OpId;
 use crate::receipt::MessageQueue;
+use crate::selection::Selection;
 use crate::slab::Key;
 
 /// A queue and how to get there.
@@ -32,18 +33,21 @@ impl Client {
             return Err(SendErrorKind::Cancelled);
         };
         let moves = planted!(GivenQueueMoved) && op.number > 0;
-        if let Some(queue) = op.command.queue.as_ref().filter(|_| !moves) {
-            let broker = self.given_broker(op, queue);
-            let chosen = broker.and_then(|broker| self.chosen(broker, queue.queue_id()));
-            return chosen.ok_or_else(|| SendErrorKind::NoSuchQueue(queue.broker_name().into()));
+        if !op.command.selection.is_free() && !moves {
+            return self.choose_own(id);
         }
+        let random = op.command.selection == Selection::Random;
+        let drawn = random.then(|| self.rng.next_u64() as u32);
+        let Some(op) = self.ops.get(id) else {
+            return Err(SendErrorKind::Cancelled);
+        };
         let Some(topic) = self.topics.get(op.topic) else {
             return Err(SendErrorKind::TopicNotFound);
         };
         let Some(route) = &topic.route else {
             return Err(SendErrorKind::TopicNotFound);
         };
-        if self.walks_javas_list() {
+        if self.walks_javas_list() && !random {
             let chosen = self.choose_listed(id).ok_or(SendErrorKind::NoWritableQueue)?;
             return Ok(self.with_others(id, chosen));
         }
@@ -51,7 +55,8 @@ impl Client {
         // A new position for each attempt; the counters belong to the topic. Retries count for
         // themselves: else, with two brokers, every send would begin with the same one.
         let retry = !op.tried.is_empty();
-        let position = if retry { topic.retry_position } else { topic.position };
+        let turn = if retry { topic.retry_position } else { topic.position };
+        let position = drawn.unwrap_or(turn);
         let healthy = !retry && self.trouble_until <= self.now;
         let picked = if healthy { queue_at(all, position) } else { None };
         let meant = |(broker, nth)| self.chosen(broker, route.publish.queue_id(broker, nth));
@@ -59,7 +64,7 @@ impl Client {
         let chosen = picked
             .and_then(meant)
             .or_else(|| queue_at(&self.candidates(op, all), position).and_then(meant));
-        if let Some(topic) = self.topics.get_mut(op.topic) {
+        if let Some(topic) = self.topics.get_mut(op.topic).filter(|_| !random) {
             let counter = if retry { &mut topic.retry_position } else { &mut topic.position };
             *counter = counter.wrapping_add(1);
         }
@@ -79,7 +84,7 @@ impl Client {
     }
 
     /// The broker of a queue that the caller gave.
-    fn given_broker(&self, op: &Op, queue: &MessageQueue) -> Option<Key> {
+    pub(super) fn given_broker(&self, op: &Op, queue: &MessageQueue) -> Option<Key> {
         let name = queue.broker_name();
         if is_mock_broker(name) {
             let route = self.topics.get(op.topic)?.route.as_ref()?;

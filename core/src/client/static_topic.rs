@@ -12,6 +12,10 @@ use crate::wire::TopicQueueMapping;
 // Java: MixAll#LOGICAL_QUEUE_MOCK_BROKER_PREFIX
 const MOCK_PREFIX: &str = "__syslo__";
 
+/// The name of all brokers of the static topics of the global scope.
+// Java: TopicQueueMappingUtils#getMockBrokerName
+pub(super) const MOCK_BROKER: &str = "__syslo__global__";
+
 /// Whether a broker name stands for the brokers of a static topic: the broker of a logical queue is
 /// to be looked up in the route.
 pub(super) fn is_mock_broker(name: &str) -> bool {

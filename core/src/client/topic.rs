@@ -1,11 +1,12 @@
 //! Topics: their routes, and the sends that wait for one.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::broker::name_in;
+use super::broker::{Broker, name_in};
 use super::lookup::Lookup;
 use super::publish::{BrokerQueues, PublishInfo};
 use super::static_topic::LogicalQueues;
@@ -15,7 +16,8 @@ use crate::error::NameServerFailure;
 use crate::id::OpId;
 use crate::limits;
 use crate::output::{Event, EventSet};
-use crate::slab::Key;
+use crate::queues::PublishQueues;
+use crate::slab::{Key, Slab};
 use crate::time::Instant;
 use crate::wire::TopicRoute;
 
@@ -35,6 +37,8 @@ pub(super) struct Topic {
     waiting: Vec<OpId>,
     /// Entries of `waiting` whose send has ended.
     gone: usize,
+    /// Questions for the queues that wait for the route.
+    pub(super) queries: usize,
     pub(super) lookup: Option<Lookup>,
     pub(super) last_lookup: Option<Instant>,
     /// Patience with a name server while a look-up runs; otherwise when the next one starts.
@@ -52,6 +56,8 @@ pub(super) struct Topic {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Route {
     pub(super) publish: PublishInfo,
+    /// The queues as a value, once somebody has asked for it.
+    pub(super) snapshot: Option<PublishQueues>,
     /// Brokers that were taken from the default topic, and until when they count: the first send
     /// creates the topic on one broker, and the rest must get their chance too.
     pub(super) default_until: Option<Instant>,
@@ -63,7 +69,7 @@ impl Topic {
     }
 
     pub(super) fn has_waiters(&self) -> bool {
-        self.waiting.len() > self.gone
+        self.waiting.len() > self.gone || self.queries > 0
     }
 
     pub(super) fn take_waiters(&mut self) -> Vec<OpId> {
@@ -105,6 +111,7 @@ impl Client {
             retry_position: self.rng.next_u64() as u32,
             waiting: Vec::new(),
             gone: 0,
+            queries: 0,
             lookup: None,
             last_lookup: None,
             timer: TimerId::NONE,
@@ -125,7 +132,8 @@ impl Client {
             };
             let used = self.now.saturating_since(topic.last_used) < limits::TOPIC_IDLE_MAX;
             let configured = self.config.topics.iter().any(|name| **name == *topic.name);
-            if used || configured || topic.has_waiters() || topic.lookup.is_some() {
+            let busy = topic.has_waiters() || topic.lookup.is_some() || self.lanes.uses(key);
+            if used || configured || busy {
                 continue;
             }
             if let Some(mut topic) = self.topics.remove(key) {
@@ -159,8 +167,8 @@ impl Client {
             if kept.is_some() {
                 let missing =
                     old.publish.brokers().iter().filter(|b| !publish.contains(b.broker)).copied();
-                let all = publish.brokers().iter().copied().chain(missing);
-                publish = PublishInfo::new(all, name_in(&self.brokers));
+                let missing: Vec<BrokerQueues> = missing.collect();
+                publish = publish.with(&missing, name_in(&self.brokers));
                 default_until = kept;
             }
         }
@@ -170,14 +178,14 @@ impl Client {
         {
             publish = known.publish.clone();
         }
-        let known = topic.route.replace(Route { publish, default_until });
+        let known = topic.route.replace(Route { publish, snapshot: None, default_until });
         topic.not_found_at = None;
         topic.missing_since = None;
         topic.failures.clear();
         let Some(route) = topic.route.as_ref() else {
             return;
         };
-        if known.is_none_or(|known| known.publish != route.publish) {
+        if known.is_none_or(|known| known.publish.brokers() != route.publish.brokers()) {
             let name = Arc::clone(&topic.name);
             let brokers = route.publish.brokers().len() as u32;
             let queues = u32::try_from(route.publish.queues()).unwrap_or(u32::MAX);
@@ -205,22 +213,24 @@ impl Client {
         for op in topic.take_waiters() {
             self.fail_not_found(op);
         }
+        self.answer_queries(key);
     }
 
     /// A broker of the default route turned out not to create topics.
     pub(super) fn exclude_from_default_route(&mut self, key: Key, broker: Key) {
         let route = self.topics.get_mut(key).and_then(|topic| topic.route.as_mut());
         if let Some(route) = route.filter(|route| route.default_until.is_some()) {
-            let rest = route.publish.brokers().iter().filter(|b| b.broker != broker).copied();
-            let rest: Vec<BrokerQueues> = rest.collect();
+            let rest = route.publish.clone().without(broker);
             // With none left, the refusal itself is the better explanation.
-            if !rest.is_empty() {
-                route.publish = PublishInfo::new(rest, name_in(&self.brokers));
+            if !rest.brokers().is_empty() {
+                route.publish = rest;
+                route.snapshot = None;
             }
         }
     }
 
     fn wake_waiters(&mut self, key: Key) {
+        self.answer_queries(key);
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
@@ -259,32 +269,62 @@ impl Client {
         }
         // By broker: the order must not depend on the name server's.
         let mut queues: BTreeMap<Key, u32> = BTreeMap::new();
-        let mut add = |name: &str, count: u32| {
-            let Some(broker) = brokers.get(name).filter(|_| count > 0) else { return };
-            if master(*broker).is_some() {
-                queues.entry(*broker).or_insert(count);
-            }
+        let reachable = |broker: Key, table: &Slab<Broker>| {
+            table.get(broker).is_some_and(|broker| broker.master.is_some())
         };
+        let mut answered = Vec::new();
+        for data in route.queues.iter().filter(|data| data.is_writable()) {
+            let count = if from_default {
+                // Java: DefaultMQProducerImpl clamps the default topic's queues.
+                u32::try_from(data.read_queue_nums).unwrap_or(0).min(clamp)
+            } else {
+                u32::try_from(data.write_queue_nums).unwrap_or(0)
+            };
+            let broker = brokers.get(&*data.broker_name).copied();
+            let broker = broker.filter(|broker| reachable(*broker, &self.brokers));
+            let Some(broker) = broker.filter(|_| count > 0) else { continue };
+            if let Entry::Vacant(entry) = queues.entry(broker) {
+                entry.insert(count);
+                answered.push(BrokerQueues { broker, write_queues: count });
+            }
+        }
+        // Go: routeData2PublishInfo compares positions instead of entries, which turns short lists
+        // round. It does not read order configurations.
+        answered.reverse();
+        let mut configured = None;
         let ordered = route.order_topic_conf.as_deref().filter(|conf| !conf.is_empty());
         if let Some(conf) = ordered.filter(|_| !from_default) {
-            // Like "broker-a:4;broker-b:4"; entries that cannot be read are skipped.
-            for (name, count) in conf.split(';').filter_map(|entry| entry.rsplit_once(':')) {
-                let count = count.trim().parse::<u32>().unwrap_or(0);
-                add(name.trim(), count.min(limits::QUEUES_PER_BROKER_MAX));
-            }
-        } else {
-            for data in route.queues.iter().filter(|data| data.is_writable()) {
-                let count = if from_default {
-                    // Java: DefaultMQProducerImpl clamps the default topic's queues.
-                    u32::try_from(data.read_queue_nums).unwrap_or(0).min(clamp)
-                } else {
-                    u32::try_from(data.write_queue_nums).unwrap_or(0)
-                };
-                add(&data.broker_name, count);
-            }
+            let listed = self.ordered_queues(conf);
+            let known = |queues: &&BrokerQueues| reachable(queues.broker, &self.brokers);
+            let there = listed.iter().filter(known);
+            queues = there.map(|queues| (queues.broker, queues.write_queues)).collect();
+            configured = Some(listed);
         }
         let ranges = queues.into_iter();
         let ranges = ranges.map(|(broker, write_queues)| BrokerQueues { broker, write_queues });
-        PublishInfo::new(ranges, name_in(&self.brokers))
+        PublishInfo::new(ranges, name_in(&self.brokers)).with_lists(answered, configured)
+    }
+
+    /// The queues of an order configuration like `broker-a:4;broker-b:4`. It names the brokers that
+    /// are there in good times, so those without an address stay in the list: the queue of a key
+    /// does not change while its broker is away. Entries that cannot be read are skipped.
+    // Java: MQClientInstance#topicRouteData2TopicPublishInfo
+    fn ordered_queues(&mut self, conf: &str) -> Vec<BrokerQueues> {
+        let mut listed: Vec<BrokerQueues> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (name, count) in conf.split(';').filter_map(|entry| entry.rsplit_once(':')) {
+            let count = count.trim().parse::<u32>().unwrap_or(0);
+            let write_queues = count.min(limits::QUEUES_PER_BROKER_MAX);
+            if write_queues == 0 || self.life == Life::Closed {
+                continue;
+            }
+            if listed.len() >= limits::ROUTE_BROKERS_MAX {
+                break;
+            }
+            if seen.insert(name.trim()) {
+                listed.push(BrokerQueues { broker: self.broker_named(name.trim()), write_queues });
+            }
+        }
+        listed
     }
 }

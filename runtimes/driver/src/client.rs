@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Address, Config, ConfigError, Delivery, GroupError, NotReady, SendError, limits,
+    Address, Config, ConfigError, Delivery, GroupError, NotReady, PublishQueues, QueuesError,
+    SendError, limits,
 };
 
 use crate::driver::Driver;
@@ -119,6 +120,23 @@ impl Client {
         let shared = &self.handle.shared;
         let slot = Arc::new(Slot::new());
         shared.wait_ready(&slot, shared.clock.now() + timeout);
+        poll_fn(|cx| slot.poll(cx)).await
+    }
+
+    /// The queues of a topic that can be written to. The route is looked up if it is not known, once
+    /// for all who ask or send at the same time, within
+    /// [`Config::send_timeout`](rocketmq_core::Config::send_timeout). A topic that does not exist
+    /// has the queues that it would get, if it can be created by a send.
+    ///
+    /// # Errors
+    /// Tells why the queues are not known, and what the name servers said.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn queues(&self, topic: &str) -> Result<PublishQueues, QueuesError> {
+        let shared = &self.handle.shared;
+        let slot = Arc::new(Slot::new());
+        shared.queues(topic, &slot, shared.clock.now() + shared.config.send_timeout);
         poll_fn(|cx| slot.poll(cx)).await
     }
 

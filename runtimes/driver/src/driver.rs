@@ -1,7 +1,7 @@
 //! The event loop: one task per client that moves bytes, time and commands into the machine and
 //! carries out what it asks for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io::IoSlice;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rocketmq_core::{
     Bound, CancelOutcome, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, OpId,
-    Output, Room, SendCommand, SendError, SendErrorKind,
+    Output, QueuesError, Room, SendCommand, SendError, SendErrorKind,
 };
 
 use crate::client::CloseReport;
@@ -21,7 +21,7 @@ use crate::connection::Connection;
 use crate::discovery::Fetch;
 use crate::ledger::Ledger;
 use crate::runtime::{Runtime, Timer};
-use crate::shared::{Command, Ended, Exchange, ReadySlot, Request, Shared};
+use crate::shared::{Command, Ended, Exchange, QueuesSlot, ReadySlot, Request, Shared};
 use crate::signal::Source;
 use crate::slot::Slot;
 
@@ -75,6 +75,8 @@ pub struct Driver<R: Runtime> {
     groups: Vec<Option<GroupId>>,
     /// Who waits for readiness, by the number given to the machine.
     ready_slots: Vec<(u64, Arc<ReadySlot>)>,
+    /// Who waits for the queues of a topic, numbered together with those.
+    queues_slots: BTreeMap<u64, Arc<QueuesSlot>>,
     next_ready: u64,
     closing: Option<Closing>,
     /// The look-up of the name servers that is under way.
@@ -137,6 +139,7 @@ impl<R: Runtime> Driver<R> {
             open_connections: 0,
             groups: Vec::new(),
             ready_slots: Vec::new(),
+            queues_slots: BTreeMap::new(),
             next_ready: 0,
             closing: None,
             fetch: None,
@@ -246,6 +249,11 @@ impl<R: Runtime> Driver<R> {
                 self.ready_slots.push((self.next_ready, slot));
                 self.machine.wait_ready(now, self.next_ready, deadline);
             }
+            Command::Queues { topic, slot, deadline } => {
+                self.next_ready += 1;
+                self.queues_slots.insert(self.next_ready, slot);
+                self.machine.query_queues(now, self.next_ready, &topic, deadline);
+            }
             Command::Flush { slot } => self.ledger.flush(slot),
             Command::Close { slot, deadline } => self.close(now, slot, deadline),
         }
@@ -262,7 +270,9 @@ impl<R: Runtime> Driver<R> {
                 let command = SendCommand {
                     group,
                     mode: request.mode,
-                    queue: request.queue,
+                    selection: request.selection,
+                    when_down: request.when_down,
+                    order: request.order,
                     retries_max: request.retries_max,
                     started,
                     deadline,
@@ -506,6 +516,10 @@ impl<R: Runtime> Driver<R> {
                         self.ledger.wakers.extend(slot.end(result));
                     }
                 }
+                Output::Queues { waiter, result } => {
+                    let slot = self.queues_slots.remove(&waiter);
+                    self.ledger.wakers.extend(slot.and_then(|slot| slot.end(result)));
+                }
                 Output::Closed => self.closed = true,
                 Output::Event(event) => {
                     #[cfg(feature = "tracing")]
@@ -600,6 +614,10 @@ impl<R: Runtime> Driver<R> {
                 Command::WaitReady { slot, .. } => {
                     self.ready_slots.push((0, slot));
                 }
+                Command::Queues { slot, .. } => {
+                    self.next_ready += 1;
+                    self.queues_slots.insert(self.next_ready, slot);
+                }
                 Command::Flush { slot } => self.ledger.flush(slot),
                 Command::Close { slot, .. } => self.close_slot(slot),
                 Command::Cancel { .. }
@@ -612,6 +630,11 @@ impl<R: Runtime> Driver<R> {
         for (_, slot) in std::mem::take(&mut self.ready_slots) {
             let result = Err(NotReady { name_servers: Vec::new() });
             self.ledger.wakers.extend(slot.end(result));
+        }
+        let closed = self.closed;
+        for (_, slot) in std::mem::take(&mut self.queues_slots) {
+            let error = if closed { QueuesError::Closed } else { QueuesError::DriverStopped };
+            self.ledger.wakers.extend(slot.end(Err(error)));
         }
         for slot in self.closing.take().map(|closing| closing.slots).unwrap_or_default() {
             self.close_slot(slot);

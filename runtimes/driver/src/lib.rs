@@ -26,6 +26,7 @@ mod operation;
 mod producer;
 #[doc(hidden)]
 pub mod runtime;
+mod selector;
 mod shared;
 mod signal;
 mod slot;
@@ -46,6 +47,8 @@ pub use rocketmq_core::{
     Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure, Event,
     EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
     InvalidMessage, Message, MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl,
-    NotReady, OnewayReceipt, Periodic, QueuePosition, RequestContext, ResponseContext, RetryBudget,
-    SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage, UrlError,
+    NotReady, OnewayReceipt, OrderKey, Periodic, PublishQueues, QueuePosition, QueueRange,
+    QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,
+    SendContext, SendError, SendErrorKind, SendReceipt, Stage, UrlError, WhenDown,
 };
+pub use selector::Selector;

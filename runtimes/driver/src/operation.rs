@@ -8,12 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    ClockReading, Completion, Instant, Message, Mode, OnewayReceipt, PreparedMessage, SendError,
+    Bound, ClockReading, Completion, Instant, Message, Mode, NameServerFailure, OnewayReceipt,
+    PreparedMessage, PublishQueues, QueuesError, Selection, SelectorFailure, SendError,
     SendErrorKind, SendReceipt,
 };
 
 use crate::producer::{Producer, SendOptions};
-use crate::shared::{Placement, Request, SendSlot};
+use crate::shared::{Placement, QueuesSlot, Request, SendSlot, Shared};
 use crate::slot::Slot;
 
 /// One send as its caller sees it.
@@ -25,6 +26,8 @@ pub(crate) struct Operation {
 enum Stage {
     /// Called, but not polled.
     New(New),
+    /// Asks for the queues among which a function is to choose.
+    Selecting(New, Arc<QueuesSlot>),
     /// Submitted.
     Open(Open),
     /// The result was given out.
@@ -45,6 +48,41 @@ struct Open {
     number: Option<u64>,
     unique_key: UniqueKey,
 }
+
+impl New {
+    fn deadline(&self, shared: &Shared) -> Instant {
+        self.called.instant + self.options.timeout.unwrap_or(shared.config.send_timeout)
+    }
+
+    fn selection(&self) -> Option<Selection> {
+        self.options.selector.selection(self.options.order)
+    }
+
+    /// Asks the function of the caller, if the queues are known. Otherwise the kind of error, and
+    /// what the name servers said.
+    fn ask(&self, queues: Result<PublishQueues, QueuesError>) -> Result<Selection, Refusal> {
+        let no_route = |kind| (kind, Vec::new());
+        let queues = queues.map_err(|error| match error {
+            QueuesError::Invalid(invalid) => no_route(SendErrorKind::Invalid(invalid)),
+            QueuesError::TopicNotFound { name_servers } => {
+                (SendErrorKind::TopicNotFound, name_servers)
+            }
+            QueuesError::NameServerUnreachable { name_servers } if name_servers.is_empty() => {
+                no_route(SendErrorKind::Timeout)
+            }
+            QueuesError::NameServerUnreachable { name_servers } => {
+                (SendErrorKind::NameServerUnreachable, name_servers)
+            }
+            QueuesError::TooMany => no_route(SendErrorKind::Backpressure(Bound::Topics)),
+            QueuesError::Closed => no_route(SendErrorKind::Closed),
+            _ => no_route(SendErrorKind::DriverStopped),
+        })?;
+        self.options.selector.ask(&queues, &self.message).map_err(no_route)
+    }
+}
+
+/// Why there is no queue, and what the name servers said.
+type Refusal = (SendErrorKind, Vec<NameServerFailure>);
 
 impl Operation {
     pub(crate) fn new(
@@ -68,13 +106,19 @@ impl Operation {
 
     /// Submits without waiting for room.
     pub(crate) fn submit_now(mut self) -> Result<PendingSend, SendError> {
-        self.start(false)?;
+        if let Stage::New(new) = std::mem::replace(&mut self.stage, Stage::Done) {
+            let Some(selection) = new.selection() else {
+                let kind = SendErrorKind::Selector(SelectorFailure::WouldWait);
+                return Err(SendError::not_sent(kind, new.message));
+            };
+            self.submit(new, selection, false)?;
+        }
         self.into_pending()
     }
 
     /// Ready once the send has room; with an error if it never had.
     fn poll_accepted(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        if let Err(error) = self.start(true) {
+        if let Err(error) = ready!(self.poll_started(cx)) {
             return Poll::Ready(Err(error));
         }
         let Stage::Open(open) = &self.stage else { return Poll::Pending };
@@ -89,7 +133,7 @@ impl Operation {
 
     /// Ready when the send has ended. Pending for ever after that.
     fn poll_result(&mut self, cx: &Context<'_>) -> Poll<Result<Completion, SendError>> {
-        if let Err(error) = self.start(true) {
+        if let Err(error) = ready!(self.poll_started(cx)) {
             return Poll::Ready(Err(error));
         }
         let Stage::Open(open) = &self.stage else { return Poll::Pending };
@@ -99,12 +143,47 @@ impl Operation {
         Poll::Ready(result)
     }
 
-    /// Prepares and submits the message, once.
-    fn start(&mut self, wait: bool) -> Result<(), SendError> {
-        let Stage::New(_) = self.stage else { return Ok(()) };
-        let Stage::New(new) = std::mem::replace(&mut self.stage, Stage::Done) else {
-            return Ok(());
+    /// Submits the message, once; before that it asks a function of the caller for the queue, if
+    /// there is one.
+    fn poll_started(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        if let Stage::Open(_) | Stage::Done = self.stage {
+            return Poll::Ready(Ok(()));
+        }
+        let (new, selection) = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::New(new) => match new.selection() {
+                Some(selection) => (new, Ok(selection)),
+                None => {
+                    let (shared, slot) = (self.producer.shared(), Arc::new(Slot::new()));
+                    shared.queues(new.message.topic(), &slot, new.deadline(shared));
+                    self.stage = Stage::Selecting(new, slot);
+                    return self.poll_started(cx);
+                }
+            },
+            Stage::Selecting(new, slot) => match slot.poll(cx) {
+                Poll::Ready(queues) => {
+                    let selection = new.ask(queues);
+                    (new, selection)
+                }
+                Poll::Pending => {
+                    self.stage = Stage::Selecting(new, slot);
+                    return Poll::Pending;
+                }
+            },
+            Stage::Open(_) | Stage::Done => return Poll::Ready(Ok(())),
         };
+        Poll::Ready(match selection {
+            Ok(selection) => self.submit(new, selection, true),
+            Err((kind, said)) => {
+                let elapsed = self.producer.shared().clock.now();
+                let elapsed = elapsed.saturating_since(new.called.instant);
+                let error = SendError::not_sent(kind, new.message).with_name_servers(said);
+                Err(error.with_elapsed(elapsed))
+            }
+        })
+    }
+
+    /// Prepares and submits the message.
+    fn submit(&mut self, new: New, selection: Selection, wait: bool) -> Result<(), SendError> {
         let shared = self.producer.shared();
         let unique_key = shared.identity.next_key(new.called.wall, &*shared.clock);
         let started = new.called.instant;
@@ -121,7 +200,9 @@ impl Operation {
             message,
             group: self.producer.group_number(),
             mode: new.mode,
-            queue: new.options.queue,
+            selection,
+            when_down: new.options.when_down,
+            order: new.options.order,
             retries_max: new.options.retries_max,
             started,
             deadline: if patient { Instant::FAR_FUTURE } else { started + time },
@@ -149,7 +230,9 @@ impl Operation {
         match self.stage {
             Stage::Open(open) => Ok(PendingSend { producer: self.producer, open }),
             // Only called between acceptance and result.
-            Stage::New(_) | Stage::Done => unreachable!("a send is open until its result is taken"),
+            Stage::New(_) | Stage::Selecting(..) | Stage::Done => {
+                unreachable!("a send is open until its result is taken")
+            }
         }
     }
 }

@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rocketmq_core::{GroupError, Message, MessageQueue, Mode, NotReady, SendError};
+use rocketmq_core::{
+    GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError, WhenDown,
+};
 
 use crate::client::{Client, CloseReport, Handle};
 use crate::operation::{OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
+use crate::selector::Selector;
 use crate::shared::Shared;
 
 /// Sends messages on behalf of one producer group. Clones are cheap and mean the same producer;
@@ -231,8 +234,13 @@ pub struct SendOptions {
     /// Attempts after the first; `None` for
     /// [`Config::retries_max`](rocketmq_core::Config::retries_max).
     pub retries_max: Option<u32>,
-    /// The queue to send to; `None` lets the client choose.
-    pub queue: Option<MessageQueue>,
+    /// How the queue is chosen.
+    pub selector: Selector,
+    /// What happens while the broker of the chosen queue is down; for selectors that leave no
+    /// choice of the broker.
+    pub when_down: WhenDown,
+    /// The order in which the message belongs; see [`SendOptions::ordered`].
+    pub order: Option<OrderKey>,
     /// Whether to wait for room as long as it takes; `None` for
     /// [`Config::unlimited_wait_for_room`](rocketmq_core::Config::unlimited_wait_for_room).
     pub unlimited_wait_for_room: Option<bool>,
@@ -271,8 +279,28 @@ impl SendOptions {
 
     /// Sets the queue.
     #[must_use]
-    pub fn with_queue(mut self, queue: MessageQueue) -> SendOptions {
-        self.queue = Some(queue);
+    pub fn with_queue(self, queue: MessageQueue) -> SendOptions {
+        self.with_selector(Selector::queue(queue))
+    }
+
+    /// Sets how the queue is chosen.
+    #[must_use]
+    pub fn with_selector(mut self, selector: Selector) -> SendOptions {
+        self.selector = selector;
+        self
+    }
+
+    /// Sets what happens while the broker of the chosen queue is down.
+    #[must_use]
+    pub fn with_when_down(mut self, when_down: WhenDown) -> SendOptions {
+        self.when_down = when_down;
+        self
+    }
+
+    /// Keeps the order of messages with this key.
+    #[must_use]
+    pub fn ordered(mut self, key: impl AsRef<[u8]>) -> SendOptions {
+        self.order = Some(OrderKey::of(key.as_ref()));
         self
     }
 }

@@ -7,9 +7,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use rocketmq_core::{
-    Address, Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage,
-    MessageQueue, Mode, NotReady, OpId, OpIds, PreparedMessage, Room, SendError, SendErrorKind,
-    limits,
+    Address, Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage, Mode,
+    NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues, QueuesError, Room, Selection,
+    SendError, SendErrorKind, WhenDown, limits,
 };
 
 use crate::client::{CloseReport, Stats};
@@ -25,6 +25,9 @@ pub(crate) type SendSlot = Slot<Result<Completion, SendError>>;
 /// Where the result of a wait for readiness is left.
 pub(crate) type ReadySlot = Slot<Result<(), NotReady>>;
 
+/// Where the queues of a topic are left.
+pub(crate) type QueuesSlot = Slot<Result<PublishQueues, QueuesError>>;
+
 /// A send on its way from the handle to the machine.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -32,7 +35,9 @@ pub(crate) struct Request {
     /// The number given by [`Shared::register`].
     pub(crate) group: u32,
     pub(crate) mode: Mode,
-    pub(crate) queue: Option<MessageQueue>,
+    pub(crate) selection: Selection,
+    pub(crate) when_down: WhenDown,
+    pub(crate) order: Option<OrderKey>,
     pub(crate) retries_max: Option<u32>,
     pub(crate) started: Instant,
     /// When its time is over. With `time_with_room`, until there is room, it has no end.
@@ -98,6 +103,11 @@ pub(crate) enum Command {
     },
     WaitReady {
         slot: Arc<ReadySlot>,
+        deadline: Instant,
+    },
+    Queues {
+        topic: Box<str>,
+        slot: Arc<QueuesSlot>,
         deadline: Instant,
     },
     Flush {
@@ -282,6 +292,21 @@ impl Shared {
         if !self.push(Command::WaitReady { slot: Arc::clone(slot), deadline }) {
             let _ = slot.end(Err(NotReady { name_servers: Vec::new() }));
         }
+    }
+
+    /// Has `slot` ended with the queues of a topic, or why they are not known, at `deadline` at the
+    /// latest.
+    pub(crate) fn queues(&self, topic: &str, slot: &Arc<QueuesSlot>, deadline: Instant) {
+        let slot = Arc::clone(slot);
+        let command = Command::Queues { topic: topic.into(), slot: Arc::clone(&slot), deadline };
+        if !self.push(command) {
+            let _ = slot.end(Err(self.ended()));
+        }
+    }
+
+    /// Why a driver that has ended answers no more.
+    fn ended(&self) -> QueuesError {
+        if self.lock().closed { QueuesError::Closed } else { QueuesError::DriverStopped }
     }
 
     /// Has `slot` ended when everything accepted so far has ended.
@@ -559,7 +584,9 @@ mod tests {
             message: PreparedMessage::new(message, key, clock, &shared.config).unwrap(),
             group: 0,
             mode: Mode::Awaited,
-            queue: None,
+            selection: Selection::Any,
+            when_down: WhenDown::Wait,
+            order: None,
             retries_max: None,
             started: Instant::ZERO,
             deadline: DEADLINE,

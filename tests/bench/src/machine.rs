@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use rocketmq_core::wire::{Encoding, UniqueKeySource, encode_response};
 use rocketmq_core::{
     Client, ClockReading, Completion, Config, ConnId, GroupId, Instant, Mode, OpId, OpIds, Output,
-    PreparedMessage, SendCommand, WallTime,
+    PreparedMessage, Selection, SendCommand, WallTime, WhenDown,
 };
 
 use crate::samples;
@@ -151,7 +151,9 @@ impl Machine {
             let command = SendCommand {
                 group: self.group,
                 mode: Mode::Awaited,
-                queue: None,
+                selection: Selection::Any,
+                when_down: WhenDown::Wait,
+                order: None,
                 retries_max: None,
                 started: self.now,
                 deadline: self.now + Duration::from_secs(3),
@@ -240,7 +242,9 @@ impl Machine {
         let command = SendCommand {
             group: self.group,
             mode: Mode::Awaited,
-            queue: None,
+            selection: Selection::Any,
+            when_down: WhenDown::Wait,
+            order: None,
             retries_max: None,
             started: self.now,
             deadline: self.now + Duration::from_secs(3),

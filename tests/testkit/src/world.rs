@@ -33,7 +33,7 @@ use bytes::BytesMut;
 use rocketmq_core::wire::UniqueKeySource;
 use rocketmq_core::{
     CancelOutcome, Client, ClockReading, Completion, Config, ConfigBuilder, ConnId, Event,
-    EventSet, GroupId, Instant, Message, NotReady, OpIds, PreparedMessage, SendCommand, TableSizes,
+    EventSet, GroupId, Instant, Message, NotReady, OpIds, PreparedMessage, TableSizes,
     TimeoutReason, WallTime,
 };
 
@@ -293,14 +293,7 @@ impl World {
         let reading = ClockReading { instant: clock, wall };
         let message = PreparedMessage::new(message, unique_key, reading, config)
             .expect("scenarios send legal messages");
-        let command = SendCommand {
-            group: peer.group,
-            mode: spec.mode,
-            queue: spec.queue.clone(),
-            retries_max: spec.retries_max,
-            started: clock,
-            deadline: clock + timeout,
-        };
+        let command = spec.command(peer.group, clock, clock + timeout);
         let op = peer.ids.allocate();
         let deadline = command.deadline;
         self.sends.push(SendRecord {

@@ -211,6 +211,8 @@ pub(crate) fn kind_name(kind: &SendErrorKind) -> &'static str {
         SendErrorKind::TopicNotFound => "topic_not_found",
         SendErrorKind::NoWritableQueue => "no_writable_queue",
         SendErrorKind::NoSuchQueue(_) => "no_such_queue",
+        SendErrorKind::WaitedForOrder => "waited_for_order",
+        SendErrorKind::Selector(_) => "selector",
         SendErrorKind::Timeout => "timeout",
         SendErrorKind::Broker { .. } => "broker",
         SendErrorKind::PermissionDenied { .. } => "permission_denied",

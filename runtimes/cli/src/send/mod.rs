@@ -145,7 +145,9 @@ impl Sending {
         total: Option<u64>,
     ) -> Sending {
         let mut options = SendOptions::new();
-        options.queue = arguments.queue.clone();
+        if let Some(queue) = arguments.queue.clone() {
+            options = options.with_queue(queue);
+        }
         let progress = Progress::new(console.clone());
         Sending {
             in_flight: arguments.in_flight,

@@ -24,7 +24,7 @@ pub mod java {}
 #[cfg(test)]
 mod tests {
     use rocketmq_core::wire::ResponseCode;
-    use rocketmq_core::{Bound, InvalidMessage, SendErrorKind};
+    use rocketmq_core::{Bound, InvalidMessage, SelectorFailure, SendErrorKind};
 
     const PAGES: [(&str, &str); 6] = [
         ("verdicts", include_str!("verdicts.md")),
@@ -51,6 +51,8 @@ mod tests {
             Kind::TopicNotFound,
             Kind::NoWritableQueue,
             Kind::NoSuchQueue("b".into()),
+            Kind::WaitedForOrder,
+            Kind::Selector(SelectorFailure::NoQueue),
             Kind::Timeout,
             Kind::Broker { code, remark },
             Kind::PermissionDenied { code, remark: "".into() },

@@ -4,8 +4,8 @@ use bytes::BytesMut;
 use rocketmq_core::wire::{Encoding, UniqueKeySource};
 use rocketmq_core::{
     CancelOutcome, Client, ClockReading, CloseReason, Config, ConnId, ConnectFailure, EventSet,
-    GroupId, Instant, Message, MessageQueue, Mode, OpId, PreparedMessage, SendCommand,
-    SendErrorKind, WallTime,
+    GroupId, Instant, Message, MessageQueue, Mode, OpId, PreparedMessage, Selection, SendCommand,
+    SendErrorKind, WallTime, WhenDown,
 };
 use rocketmq_testkit::wire::{Command, request_code};
 
@@ -177,7 +177,16 @@ impl<'a> Run<'a> {
             return;
         };
         let (group, started) = (*group, self.now);
-        let command = SendCommand { group, mode, queue, retries_max: None, started, deadline };
+        let command = SendCommand {
+            group,
+            mode,
+            selection: queue.map_or(Selection::Any, Selection::Queue),
+            when_down: WhenDown::Wait,
+            order: None,
+            retries_max: None,
+            started,
+            deadline,
+        };
         let now = self.clock();
         match self.client.send(now, op, prepared, command) {
             Ok(()) => {

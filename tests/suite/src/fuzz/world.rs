@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use rocketmq_core::wire::{Encoding, UniqueKey, UniqueKeySource};
 use rocketmq_core::{
     Client, ClockReading, Config, ConnId, EventSet, GroupId, Instant, Message, Mode, OpId, OpIds,
-    Output, PreparedMessage, SendCommand, SendErrorKind, WallTime,
+    Output, PreparedMessage, Selection, SendCommand, SendErrorKind, WallTime, WhenDown,
 };
 use rocketmq_testkit::wire::{
     BrokerData, Command, FLAG_RESPONSE, QueueData, TopicRoute, split_frame,
@@ -116,7 +116,9 @@ impl World {
         let command = SendCommand {
             group: self.group,
             mode: Mode::Awaited,
-            queue: None,
+            selection: Selection::Any,
+            when_down: WhenDown::Wait,
+            order: None,
             retries_max: None,
             started: self.now,
             deadline: self.now + self.client.config().send_timeout,

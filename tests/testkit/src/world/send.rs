@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use rocketmq_core::{
-    Attempt, Delivery, MessageQueue, Mode, OnewayReceipt, OpId, SendError, SendErrorKind,
-    SendReceipt,
+    Attempt, Delivery, GroupId, Instant, MessageQueue, Mode, OnewayReceipt, OpId, OrderKey,
+    Selection, SendCommand, SendError, SendErrorKind, SendReceipt, WhenDown,
 };
 
 /// Names a send of a [`World`](super::World), in the order of the calls.
@@ -20,7 +20,9 @@ pub struct SendSpec {
     pub(super) topic: String,
     pub(super) body: Vec<u8>,
     pub(super) mode: Mode,
-    pub(super) queue: Option<MessageQueue>,
+    pub(super) selection: Selection,
+    pub(super) when_down: WhenDown,
+    pub(super) order: Option<OrderKey>,
     pub(super) retries_max: Option<u32>,
     pub(super) timeout: Option<Duration>,
     pub(super) wait_stored: bool,
@@ -34,10 +36,31 @@ impl SendSpec {
             topic: topic.into(),
             body: body.into(),
             mode: Mode::Awaited,
-            queue: None,
+            selection: Selection::Any,
+            when_down: WhenDown::Wait,
+            order: None,
             retries_max: None,
             timeout: None,
             wait_stored: true,
+        }
+    }
+
+    /// What the machine is told.
+    pub(super) fn command(
+        &self,
+        group: GroupId,
+        started: Instant,
+        deadline: Instant,
+    ) -> SendCommand {
+        SendCommand {
+            group,
+            mode: self.mode,
+            selection: self.selection.clone(),
+            when_down: self.when_down,
+            order: self.order,
+            retries_max: self.retries_max,
+            started,
+            deadline,
         }
     }
 
@@ -55,7 +78,28 @@ impl SendSpec {
 
     /// To this queue only.
     pub fn to(mut self, broker_name: &str, queue_id: u32) -> Self {
-        self.queue = Some(MessageQueue::new(broker_name, queue_id));
+        self.selection = Selection::Queue(MessageQueue::new(broker_name, queue_id));
+        self
+    }
+
+    /// To the queue chosen like this.
+    pub fn select(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// What it does while the broker of its queue is down.
+    pub fn when_down(mut self, when_down: WhenDown) -> Self {
+        self.when_down = when_down;
+        self
+    }
+
+    /// In the order of this key, to the queue of the key.
+    pub fn ordered(mut self, key: &str) -> Self {
+        self.order = Some(OrderKey::of(key.as_bytes()));
+        if self.selection == Selection::Any {
+            self.selection = Selection::rendezvous(key.as_bytes());
+        }
         self
     }
 

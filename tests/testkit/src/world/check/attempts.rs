@@ -140,7 +140,7 @@ fn settled(
         let weak = known.frames.iter().filter_map(|frame| frame.answer.as_ref());
         let first = weak.filter(|answer| answer.is_weak()).count() == 1;
         let wanted = config.retry_weak_acknowledgement && !config.retry_only_if_not_stored;
-        let again = wanted && last && first && answer.position.is_some() && known.queue.is_none();
+        let again = wanted && last && first && answer.position.is_some() && !known.has_own_queue;
         if !answer.is_weak() {
             found.add(8, format!("send #{send} went on after it was stored"));
         } else if !again {

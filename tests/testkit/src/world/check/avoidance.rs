@@ -258,7 +258,7 @@ fn certain<'a>(
     start: &Start,
     before: &[Start],
 ) -> Option<&'a Published> {
-    if known.queue.is_some() {
+    if known.has_own_queue {
         return None;
     }
     let view = routes.view(known.client, &known.topic)?;

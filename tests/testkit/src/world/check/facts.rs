@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rocketmq_core::{Config, Event, Instant, Mode, OpId};
+use rocketmq_core::{Config, Event, Instant, Mode, OpId, OrderKey, Selection};
 
 use super::super::{Outcome, Relaxed, SendRecord, WireAnswer, WireFrame};
 use super::Seen;
@@ -80,6 +80,10 @@ pub(crate) struct SendFacts {
     pub(crate) body: Vec<u8>,
     pub(crate) mode: Mode,
     pub(crate) queue: Option<(String, u32)>,
+    /// It had no choice of the broker.
+    pub(crate) has_own_queue: bool,
+    /// The order in which it belongs.
+    pub(crate) order: Option<OrderKey>,
     pub(crate) unique_key: String,
     pub(crate) attempts_max: u32,
     pub(crate) called: Moment,
@@ -225,13 +229,19 @@ impl Facts {
     /// Files a call. False if its unique key is in use.
     pub(super) fn call(&mut self, record: &SendRecord, client: usize, body: &[u8]) -> bool {
         let send = self.sends.len();
-        let queue = record.spec.queue.as_ref();
+        let queue = match &record.spec.selection {
+            Selection::Queue(queue) => Some(queue),
+            _ => None,
+        };
+        let free = matches!(record.spec.selection, Selection::Any | Selection::Random);
         self.sends.push(SendFacts {
             client,
             topic: record.spec.topic.clone(),
             body: body.to_vec(),
             mode: record.spec.mode,
             queue: queue.map(|queue| (queue.broker_name().to_owned(), queue.queue_id())),
+            has_own_queue: !free || record.spec.order.is_some(),
+            order: record.spec.order,
             unique_key: record.unique_key.clone(),
             attempts_max: record.attempts_max,
             called: self.now,
