@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use bytes::Bytes;
+
+use crate::batch::{InvalidBatch, Member};
 use crate::discovery::DiscoveryFailure;
 use crate::invalid::InvalidMessage;
 use crate::message::Message;
@@ -26,6 +29,9 @@ struct Failure {
     topic: Box<str>,
     unique_key: Option<UniqueKey>,
     message: Option<Message>,
+    /// Of a batch, its messages, and their keys once they had any.
+    members: Vec<Message>,
+    member_keys: Vec<UniqueKey>,
     elapsed: Duration,
     retry_withheld: bool,
 }
@@ -38,9 +44,52 @@ impl SendError {
 
     /// The same for a message that has its unique key already.
     pub fn not_sent_prepared(kind: SendErrorKind, message: PreparedMessage) -> SendError {
-        let key = Some(message.unique_key());
-        let message = message.into_message();
-        SendError::new(kind, Delivery::NotSent, Vec::new(), key, message, Duration::ZERO)
+        SendError::of(kind, Delivery::NotSent, Vec::new(), message, Duration::ZERO)
+    }
+
+    /// The same for messages that cannot be sent as one batch.
+    pub fn invalid_batch(reason: InvalidBatch, messages: Vec<Message>) -> SendError {
+        SendError::not_sent_all(SendErrorKind::InvalidBatch(Box::new(reason)), messages)
+    }
+
+    /// A failure of several messages that had no attempt together.
+    pub fn not_sent_all(kind: SendErrorKind, messages: Vec<Message>) -> SendError {
+        let topic = messages.first().map(Message::topic).unwrap_or_default().into();
+        let nothing = Message::new("", Bytes::new());
+        let mut error = SendError::not_sent(kind, nothing);
+        (error.0.message, error.0.topic, error.0.members) = (None, topic, messages);
+        error
+    }
+
+    /// A failure of a message that is given back; of a batch all its messages.
+    pub(crate) fn of(
+        kind: SendErrorKind,
+        delivery: Delivery,
+        attempts: Vec<Attempt>,
+        mut message: PreparedMessage,
+        elapsed: Duration,
+    ) -> SendError {
+        let key = Some(message.unique_key);
+        let batch = message.take_batch();
+        let mut error =
+            SendError::new(kind, delivery, attempts, key, message.into_message(), elapsed);
+        if let Some(batch) = batch {
+            let pair = |member: Member| (member.unique_key, member.message);
+            (error.0.member_keys, error.0.members) = batch.members.into_iter().map(pair).unzip();
+            error.0.message = None;
+        }
+        error
+    }
+
+    pub(crate) fn take_members(&mut self) -> impl Iterator<Item = (UniqueKey, Message)> + use<> {
+        let messages = core::mem::take(&mut self.0.members);
+        core::mem::take(&mut self.0.member_keys).into_iter().zip(messages)
+    }
+
+    pub(crate) fn with_message(mut self, unique_key: UniqueKey, message: Message) -> SendError {
+        self.0.unique_key = Some(unique_key);
+        self.0.message = Some(message);
+        self
     }
 
     pub(crate) fn new(
@@ -59,6 +108,8 @@ impl SendError {
             topic: message.topic().into(),
             unique_key,
             message: Some(message),
+            members: Vec::new(),
+            member_keys: Vec::new(),
             elapsed,
             retry_withheld: false,
         }))
@@ -97,6 +148,8 @@ impl SendError {
             topic: "".into(),
             unique_key: None,
             message: None,
+            members: Vec::new(),
+            member_keys: Vec::new(),
             elapsed: Duration::ZERO,
             retry_withheld: false,
         }))
@@ -157,7 +210,8 @@ impl SendError {
         self.0.elapsed
     }
 
-    /// The message, unless it was taken out before.
+    /// The message, unless it was taken out before. `None` for a batch: see
+    /// [`SendError::messages`].
     pub fn message(&self) -> Option<&Message> {
         self.0.message.as_ref()
     }
@@ -165,6 +219,22 @@ impl SendError {
     /// Takes the message out, to send it again.
     pub fn into_message(self) -> Option<Message> {
         self.0.message
+    }
+
+    /// All messages that were to be sent: of a batch several, in order.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.0.message.iter().chain(&self.0.members)
+    }
+
+    /// Takes all messages out, to send them again.
+    pub fn into_messages(self) -> Vec<Message> {
+        self.0.message.into_iter().chain(self.0.members).collect()
+    }
+
+    /// The unique keys of the messages of a batch, in order, once they had any. Consumers know the
+    /// messages by these; [`SendError::unique_key`] is that of the batch as a whole.
+    pub fn member_keys(&self) -> &[UniqueKey] {
+        &self.0.member_keys
     }
 }
 
@@ -226,6 +296,9 @@ pub enum SendErrorKind {
     /// The message itself cannot be sent.
     #[error("{0}")]
     Invalid(InvalidMessage),
+    /// The messages cannot be sent as one batch.
+    #[error("{0}")]
+    InvalidBatch(Box<InvalidBatch>),
     /// No name server gave a route within the time of the send.
     #[error("no name server gave a route; check the addresses and that they are name servers")]
     NameServerUnreachable,
@@ -306,7 +379,9 @@ impl SendErrorKind {
             };
         }
         match self {
-            SendErrorKind::Invalid(_) => manual!("verdicts#invalid"),
+            SendErrorKind::Invalid(_) | SendErrorKind::InvalidBatch(_) => {
+                manual!("verdicts#invalid")
+            }
             SendErrorKind::NameServerUnreachable => manual!("verdicts#name-servers"),
             SendErrorKind::TopicNotFound
             | SendErrorKind::NoWritableQueue

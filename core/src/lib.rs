@@ -50,6 +50,7 @@ pub mod wire;
 
 mod address;
 mod admission;
+mod batch;
 mod client;
 mod config;
 mod discovery;
@@ -71,6 +72,7 @@ mod time;
 
 pub use address::{Address, AddressError, AddressMap, Host};
 pub use admission::{Admission, Room};
+pub use batch::{Batches, InvalidBatch};
 pub use client::{CancelOutcome, Client, Mode, Rejected, SendCommand, TableSizes};
 pub use config::{
     Config, ConfigBuilder, ConfigError, GroupError, Periodic, RetryBudget, check_group,

@@ -68,6 +68,10 @@ pub const BODY_LENGTH_MAX: usize = 4 * 1024 * 1024;
 /// shortest limit measured on real ones is 32,639.
 pub const PROPERTIES_LENGTH_MAX: usize = 32_000;
 
+/// Most messages of one batch: the header of the answer holds an id of up to 57 bytes for each, and
+/// has to stay below [`HEADER_LENGTH_MAX`].
+pub const BATCH_MESSAGES_MAX: usize = 16_384;
+
 /// Room kept for the header of our own frames beside the largest body: properties, names and
 /// numbers, all of them escaped.
 pub const HEADER_LENGTH_OWN_MAX: usize = 256 * 1024;

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::address::Address;
 use crate::discovery::{DiscoveryFailure, NameServerUrl};
@@ -77,6 +78,8 @@ pub enum Output {
 pub enum Completion {
     /// A broker stored the message.
     Stored(SendReceipt),
+    /// A broker stored the messages of a batch, all of them: one receipt for each, in order.
+    StoredBatch(Vec<SendReceipt>),
     /// A oneway message was handed to the socket.
     Sent(OnewayReceipt),
 }

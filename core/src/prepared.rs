@@ -6,6 +6,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+use crate::batch::Batch;
 use crate::config::{Config, is_name_byte};
 use crate::invalid::InvalidMessage;
 use crate::limits;
@@ -30,7 +31,7 @@ pub struct PreparedMessage {
 }
 
 /// What goes on the wire besides, or instead of, what the message itself says.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Special {
     /// The body as sent, if it is not the message's own.
     pub(crate) body: Option<Bytes>,
@@ -42,6 +43,8 @@ pub(crate) struct Special {
     pub(crate) reconsume_times: i32,
     /// How often it may be consumed.
     pub(crate) max_reconsume_times: Option<i32>,
+    /// Of a batch, the messages in it.
+    pub(crate) batch: Option<Batch>,
 }
 
 /// What kind of request carries a message.
@@ -77,7 +80,7 @@ impl PreparedMessage {
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
         match check(&message, config).and_then(|()| render(&message, unique_key, config)) {
-            Ok(properties) => {
+            Ok(PropertyWriter { text: properties, .. }) => {
                 Ok(PreparedMessage { message, properties, unique_key, clock, special: None })
             }
             Err(error) => Err((error, message)),
@@ -117,6 +120,21 @@ impl PreparedMessage {
         special.body = Some(body);
         special.sys_flag |= sys_flag;
         self
+    }
+
+    /// Of a batch, the messages in it.
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        self.special.as_ref()?.batch.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn batch_mut(&mut self) -> Option<&mut Batch> {
+        self.special.as_mut()?.batch.as_mut()
+    }
+
+    #[inline]
+    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+        self.special.as_mut()?.batch.take()
     }
 
     /// Gives the message back.
@@ -177,7 +195,7 @@ fn render(
     message: &Message,
     unique_key: UniqueKey,
     config: &Config,
-) -> Result<PropertyText, InvalidMessage> {
+) -> Result<PropertyWriter, InvalidMessage> {
     // One allocation: the fixed part is "UNIQ_KEY", "WAIT", separators and up to 56 hex digits.
     let pair = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.len() + value.len() + 12;
     let own = message.properties.iter().map(pair).sum::<usize>();
@@ -211,7 +229,13 @@ fn render(
     if out.length > limits::PROPERTIES_LENGTH_MAX {
         return Err(InvalidMessage::PropertiesTooLong { length: out.length });
     }
-    Ok(out.text)
+    Ok(out)
+}
+
+/// Bytes of the properties of `message` as part of a batch, with a unique key as long as `key`. Of
+/// a message that cannot be sent, nothing: it is refused whatever it is counted for.
+pub(crate) fn entry_properties_length(message: &Message, key: UniqueKey, config: &Config) -> usize {
+    render(message, key, config).map_or(0, |properties| properties.length)
 }
 
 fn render_keys(message: &Message, out: &mut PropertyWriter) -> Result<(), InvalidMessage> {

@@ -17,7 +17,7 @@ use crate::output::{Completion, Event, EventSet, Output};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::wire::{Command, ResponseCode, SendStatus, StoredPlace};
+use crate::wire::{Command, ResponseCode, SendStatus, StoredPlace, batch_message_ids};
 
 impl Client {
     /// The next attempt of a send, with a queue chosen anew.
@@ -239,6 +239,9 @@ impl Client {
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
+        if let Some(batch) = op.message.batch_mut() {
+            batch.ids = batch_message_ids(&command.ext_fields, batch.members.len());
+        }
         if again {
             // One more broker, whatever it says.
             op.attempts_max = op.number + 1;
@@ -273,6 +276,7 @@ impl Client {
         let Some(mut receipt) = op.receipt(now, number, current, status, place) else {
             return;
         };
+        let batch = op.message.take_batch();
         receipt.failed_attempts = core::mem::take(&mut op.failed);
         if !under_way {
             // The attempt that succeeded after all is no failure.
@@ -283,6 +287,9 @@ impl Client {
             None => receipt.topic = op.message.message.take_topic(),
         }
         self.ops.discard(id);
+        if let Some(batch) = batch {
+            return self.complete(id, Ok(Completion::StoredBatch(batch.receipts(&receipt))));
+        }
         if planted!(CompletedTwice) && !under_way {
             self.complete(id, Ok(Completion::Stored(receipt.clone())));
         }
@@ -532,11 +539,7 @@ impl Client {
         let Some((error, weak)) = self.end_failed(id, kind) else {
             return;
         };
-        let result = match weak {
-            Some(receipt) => Ok(Completion::Stored(receipt)),
-            None => Err(error),
-        };
-        self.complete(id, result);
+        self.complete(id, weak.map_or(Err(error), Ok));
     }
 
     /// Removes a send that has no attempt under way any more, and says how it failed.
@@ -544,19 +547,21 @@ impl Client {
         &mut self,
         id: OpId,
         kind: SendErrorKind,
-    ) -> Option<(SendError, Option<SendReceipt>)> {
+    ) -> Option<(SendError, Option<Completion>)> {
         let op = self.end(id)?;
         let (delivery, now) = (op.delivery(), self.now);
         let elapsed = now.saturating_since(op.command.started);
-        let unique_key = op.message.unique_key;
         let weak = op.weak.map(|receipt| SendReceipt {
             topic: op.message.message.topic_shared(),
             failed_attempts: op.failed.iter().filter(|a| !is_weak(a)).cloned().collect(),
             elapsed,
             ..*receipt
         });
-        let message = op.message.into_message();
-        let error = SendError::new(kind, delivery, op.failed, Some(unique_key), message, elapsed);
+        let weak = weak.map(|receipt| match op.message.batch() {
+            Some(batch) => Completion::StoredBatch(batch.receipts(&receipt)),
+            None => Completion::Stored(receipt),
+        });
+        let error = SendError::of(kind, delivery, op.failed, op.message, elapsed);
         Some((error.with_retry_withheld(op.withheld), weak))
     }
 

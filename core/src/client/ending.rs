@@ -10,7 +10,7 @@ use crate::error::{
     AttemptFailure, CloseReason, Delivery, NotReady, SendError, SendErrorKind, Stage,
 };
 use crate::id::OpId;
-use crate::output::{Completion, Output};
+use crate::output::Output;
 use crate::slab::Key;
 use crate::time::Instant;
 
@@ -62,7 +62,7 @@ impl Client {
         match self.end_failed(op, SendErrorKind::Cancelled) {
             // A broker has stored it: that is how it ends, whoever has lost interest.
             Some((_, Some(receipt))) => {
-                self.complete(op, Ok(Completion::Stored(receipt)));
+                self.complete(op, Ok(receipt));
                 CancelOutcome::Detached
             }
             Some((error, None)) => {

@@ -45,6 +45,7 @@ pub use route::{
 };
 pub(crate) use send_header::encode_send_escaped;
 pub use send_header::{SendHeader, encode_send};
+pub(crate) use send_response::batch_message_ids;
 pub use send_response::{SendResponse, StoredPlace};
 
 pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};

@@ -221,6 +221,13 @@ impl PropertyText {
             Self::Escaped(text) => Text::escaped(text.as_bytes()).decode(),
         }
     }
+
+    /// Bytes of the text itself, or a few more.
+    pub(crate) fn length_max(&self) -> usize {
+        match self {
+            Self::Plain(text) | Self::Escaped(text) => text.len(),
+        }
+    }
 }
 
 /// Writes the properties of a message. They are escaped here, by the caller's task, and not when

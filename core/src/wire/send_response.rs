@@ -1,6 +1,7 @@
 //! What a broker says about a message that it has stored.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 
 use super::command::ExtFields;
 use super::identifier::OffsetMessageId;
@@ -111,6 +112,28 @@ impl<'a> StoredPlace<'a> {
             offset_message_id: noted.message_id,
             recall_handle: recall_handle.map(Text::decode),
         }
+    }
+}
+
+/// Where a broker stored the `count` messages of a batch: so many ids, or none if the answer does
+/// not say so.
+// Java: MQClientAPIImpl#processSendResponse, ProduceAccumulator#splitSendResults
+pub(crate) fn batch_message_ids(ext: &ExtFields<'_>, count: usize) -> Vec<OffsetMessageId> {
+    let (mut ids, mut is_one_unit) = (None, false);
+    visit(ext, |name, value| match name {
+        b"msgId" => ids = value.map(Text::decode),
+        b"batchUniqId" => is_one_unit = value.is_some(),
+        _ => {}
+    });
+    let ids = ids.unwrap_or_default();
+    // One more than fits shows that there are too many.
+    let read = ids.as_bytes().split(|byte| *byte == b',').take(count.saturating_add(1));
+    let read: Option<Vec<_>> = read.map(OffsetMessageId::from_digits).collect();
+    match read.unwrap_or_default() {
+        ids if ids.len() == count => ids,
+        // A batch that the broker stores as one unit has one place.
+        ids if is_one_unit && ids.len() == 1 => ids.repeat(count),
+        _ => Vec::new(),
     }
 }
 

@@ -130,6 +130,12 @@ impl Ledger {
                 stats.weak += u64::from(receipt.status != SendStatus::SendOk);
                 receipt.failed_attempts.len()
             }
+            Ok(Completion::StoredBatch(receipts)) => {
+                stats.acknowledged += 1;
+                let first = receipts.first();
+                stats.weak += u64::from(first.is_some_and(|r| r.status != SendStatus::SendOk));
+                first.map_or(0, |receipt| receipt.failed_attempts.len())
+            }
             Ok(Completion::Sent(receipt)) => {
                 stats.oneway += 1;
                 receipt.failed_attempts.len()

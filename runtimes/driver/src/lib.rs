@@ -11,6 +11,7 @@
 //! short lock and carry no type parameter.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod client;
 mod connection;
 mod discovery;
@@ -33,6 +34,7 @@ mod slot;
 #[cfg(feature = "tracing")]
 mod telemetry;
 
+pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
 pub use client::{Client, CloseReport, StartError, Stats};
 pub use driver::Driver;
 pub use environment::{NAMESRV_ADDR, config_from_env};

@@ -1,6 +1,5 @@
 //! The futures of sends.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,11 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Bound, ClockReading, Completion, Instant, Message, Mode, NameServerFailure, OnewayReceipt,
-    PreparedMessage, PublishQueues, QueuesError, Selection, SelectorFailure, SendError,
-    SendErrorKind, SendReceipt,
+    Bound, ClockReading, Completion, Instant, InvalidBatch, Message, Mode, NameServerFailure,
+    OnewayReceipt, PreparedMessage, PublishQueues, QueuesError, Selection, SelectorFailure,
+    SendError, SendErrorKind, SendReceipt,
 };
 
+use crate::batch;
 use crate::producer::{Producer, SendOptions};
 use crate::shared::{Placement, QueuesSlot, Request, SendSlot, Shared};
 use crate::slot::Slot;
@@ -34,19 +34,73 @@ enum Stage {
     Done,
 }
 
+/// What is to be sent.
+pub(crate) enum Content {
+    One(Message),
+    Batch(Vec<Message>),
+}
+
+impl Content {
+    /// The message, or the first of a batch.
+    fn first(&self) -> Option<&Message> {
+        match self {
+            Content::One(message) => Some(message),
+            Content::Batch(messages) => messages.first(),
+        }
+    }
+
+    /// Gives everything back, because of `kind`.
+    fn not_sent(self, kind: SendErrorKind) -> SendError {
+        match self {
+            Content::One(message) => SendError::not_sent(kind, message),
+            Content::Batch(messages) => SendError::not_sent_all(kind, messages),
+        }
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn prepare(self, shared: &Shared, called: ClockReading) -> Result<PreparedMessage, SendError> {
+        let message = match self {
+            Content::One(message) => message,
+            Content::Batch(messages) => return batch::prepare(shared, messages, called),
+        };
+        let unique_key = shared.identity.next_key(called.wall, &*shared.clock);
+        PreparedMessage::new(message, unique_key, called, &shared.config).map_err(
+            |(error, message)| {
+                let kind = SendErrorKind::Invalid(error);
+                SendError::not_sent(kind, message).or_unique_key(unique_key)
+            },
+        )
+    }
+}
+
 struct New {
-    message: Message,
+    content: Content,
     options: SendOptions,
     mode: Mode,
     called: ClockReading,
     announce: bool,
 }
 
-struct Open {
+pub(crate) struct Open {
     slot: Arc<SendSlot>,
     /// The number under which it waited for room, or still does.
     number: Option<u64>,
     unique_key: UniqueKey,
+}
+
+impl Open {
+    pub(crate) fn cancel(&self, producer: &Producer) {
+        producer.shared().cancel(&self.slot, self.number);
+    }
+
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Completion, SendError>> {
+        let key = self.unique_key;
+        self.slot.poll(cx).map_err(|error| error.or_unique_key(key))
+    }
+
+    pub(crate) fn unique_key(&self) -> UniqueKey {
+        self.unique_key
+    }
 }
 
 impl New {
@@ -77,7 +131,9 @@ impl New {
             QueuesError::Closed => no_route(SendErrorKind::Closed),
             _ => no_route(SendErrorKind::DriverStopped),
         })?;
-        self.options.selector.ask(&queues, &self.message).map_err(no_route)
+        let empty = || no_route(SendErrorKind::InvalidBatch(Box::new(InvalidBatch::Empty)));
+        let message = self.content.first().ok_or_else(empty)?;
+        self.options.selector.ask(&queues, message).map_err(no_route)
     }
 }
 
@@ -87,13 +143,13 @@ type Refusal = (SendErrorKind, Vec<NameServerFailure>);
 impl Operation {
     pub(crate) fn new(
         producer: &Producer,
-        message: Message,
+        content: Content,
         options: SendOptions,
         mode: Mode,
     ) -> Operation {
         let clock = &producer.shared().clock;
         let called = ClockReading { instant: clock.now(), wall: clock.wall() };
-        let new = New { message, options, mode, called, announce: false };
+        let new = New { content, options, mode, called, announce: false };
         Operation { producer: producer.clone(), stage: Stage::New(new) }
     }
 
@@ -109,7 +165,7 @@ impl Operation {
         if let Stage::New(new) = std::mem::replace(&mut self.stage, Stage::Done) {
             let Some(selection) = new.selection() else {
                 let kind = SendErrorKind::Selector(SelectorFailure::WouldWait);
-                return Err(SendError::not_sent(kind, new.message));
+                return Err(new.content.not_sent(kind));
             };
             self.submit(new, selection, false)?;
         }
@@ -117,7 +173,7 @@ impl Operation {
     }
 
     /// Ready once the send has room; with an error if it never had.
-    fn poll_accepted(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+    pub(crate) fn poll_accepted(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
         if let Err(error) = ready!(self.poll_started(cx)) {
             return Poll::Ready(Err(error));
         }
@@ -132,7 +188,7 @@ impl Operation {
     }
 
     /// Ready when the send has ended. Pending for ever after that.
-    fn poll_result(&mut self, cx: &Context<'_>) -> Poll<Result<Completion, SendError>> {
+    pub(crate) fn poll_result(&mut self, cx: &Context<'_>) -> Poll<Result<Completion, SendError>> {
         if let Err(error) = ready!(self.poll_started(cx)) {
             return Poll::Ready(Err(error));
         }
@@ -154,7 +210,8 @@ impl Operation {
                 Some(selection) => (new, Ok(selection)),
                 None => {
                     let (shared, slot) = (self.producer.shared(), Arc::new(Slot::new()));
-                    shared.queues(new.message.topic(), &slot, new.deadline(shared));
+                    let topic = new.content.first().map(Message::topic).unwrap_or_default();
+                    shared.queues(topic, &slot, new.deadline(shared));
                     self.stage = Stage::Selecting(new, slot);
                     return self.poll_started(cx);
                 }
@@ -176,7 +233,7 @@ impl Operation {
             Err((kind, said)) => {
                 let elapsed = self.producer.shared().clock.now();
                 let elapsed = elapsed.saturating_since(new.called.instant);
-                let error = SendError::not_sent(kind, new.message).with_name_servers(said);
+                let error = new.content.not_sent(kind).with_name_servers(said);
                 Err(error.with_elapsed(elapsed))
             }
         })
@@ -185,13 +242,9 @@ impl Operation {
     /// Prepares and submits the message.
     fn submit(&mut self, new: New, selection: Selection, wait: bool) -> Result<(), SendError> {
         let shared = self.producer.shared();
-        let unique_key = shared.identity.next_key(new.called.wall, &*shared.clock);
         let started = new.called.instant;
-        let message = PreparedMessage::new(new.message, unique_key, new.called, &shared.config)
-            .map_err(|(error, message)| {
-                SendError::not_sent(SendErrorKind::Invalid(error), message)
-                    .or_unique_key(unique_key)
-            })?;
+        let message = new.content.prepare(shared, new.called)?;
+        let unique_key = message.unique_key();
         let slot = Arc::new(Slot::new());
         let time = new.options.timeout.unwrap_or(shared.config.send_timeout);
         let unlimited = new.options.unlimited_wait_for_room;
@@ -219,7 +272,7 @@ impl Operation {
     }
 
     /// The caller has gone.
-    fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         if let Stage::Open(open) = &self.stage {
             self.producer.shared().cancel(&open.slot, open.number);
         }
@@ -227,12 +280,18 @@ impl Operation {
 
     /// The handle of a send that has room.
     fn into_pending(self) -> Result<PendingSend, SendError> {
-        match self.stage {
-            Stage::Open(open) => Ok(PendingSend { producer: self.producer, open }),
+        match self.into_open() {
+            Some((producer, open)) => Ok(PendingSend { producer, open }),
             // Only called between acceptance and result.
-            Stage::New(_) | Stage::Selecting(..) | Stage::Done => {
-                unreachable!("a send is open until its result is taken")
-            }
+            None => unreachable!("a send is open until its result is taken"),
+        }
+    }
+
+    /// `None` unless it has been submitted and its result was not taken.
+    pub(crate) fn into_open(self) -> Option<(Producer, Open)> {
+        match self.stage {
+            Stage::Open(open) => Some((self.producer, open)),
+            Stage::New(_) | Stage::Selecting(..) | Stage::Done => None,
         }
     }
 }
@@ -342,12 +401,12 @@ impl PendingSend {
     ///
     /// Await the handle to know which.
     pub fn cancel(&self) {
-        self.producer.shared().cancel(&self.open.slot, None);
+        self.open.cancel(&self.producer);
     }
 
     /// The client's own id of the message, the same over all attempts.
     pub fn unique_key(&self) -> UniqueKey {
-        self.open.unique_key
+        self.open.unique_key()
     }
 }
 
@@ -355,8 +414,7 @@ impl Future for PendingSend {
     type Output = Result<SendReceipt, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let key = self.open.unique_key;
-        self.open.slot.poll(cx).map_ok(receipt).map_err(|error| error.or_unique_key(key))
+        self.open.poll(cx).map_ok(receipt)
     }
 }
 
@@ -370,13 +428,15 @@ fn receipt(completion: Completion) -> SendReceipt {
 macro_rules! debug {
     ($($name:ident),*) => {
         $(
-            impl fmt::Debug for $name {
-                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            impl std::fmt::Debug for $name {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                     f.debug_struct(stringify!($name)).finish_non_exhaustive()
                 }
             }
         )*
     };
 }
+
+pub(crate) use debug;
 
 debug!(SendFuture, OnewayFuture, SubmitFuture, PendingSend);

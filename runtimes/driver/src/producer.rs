@@ -9,7 +9,7 @@ use rocketmq_core::{
 };
 
 use crate::client::{Client, CloseReport, Handle};
-use crate::operation::{OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
+use crate::operation::{Content, OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
 use crate::selector::Selector;
 use crate::shared::Shared;
 
@@ -66,7 +66,7 @@ impl Producer {
     /// # Cancel safety
     /// As [`Producer::send`].
     pub fn send_with(&self, message: impl Into<Message>, options: SendOptions) -> SendFuture {
-        SendFuture::new(Operation::new(self, message.into(), options, Mode::Awaited))
+        SendFuture::new(Operation::new(self, Content::One(message.into()), options, Mode::Awaited))
     }
 
     /// As [`Producer::send`], to one queue and no other: retries go there, too.
@@ -101,7 +101,8 @@ impl Producer {
     /// # Cancel safety
     /// As [`Producer::submit`].
     pub fn submit_with(&self, message: impl Into<Message>, options: SendOptions) -> SubmitFuture {
-        let mut operation = Operation::new(self, message.into(), options, Mode::Awaited);
+        let mut operation =
+            Operation::new(self, Content::One(message.into()), options, Mode::Awaited);
         operation.announce();
         SubmitFuture::new(operation)
     }
@@ -125,7 +126,7 @@ impl Producer {
         message: impl Into<Message>,
         options: SendOptions,
     ) -> Result<PendingSend, SendError> {
-        Operation::new(self, message.into(), options, Mode::Awaited).submit_now()
+        Operation::new(self, Content::One(message.into()), options, Mode::Awaited).submit_now()
     }
 
     /// Sends a message without asking the broker for an answer. The future is done when the socket
@@ -153,7 +154,7 @@ impl Producer {
         message: impl Into<Message>,
         options: SendOptions,
     ) -> OnewayFuture {
-        OnewayFuture::new(Operation::new(self, message.into(), options, Mode::Oneway))
+        OnewayFuture::new(Operation::new(self, Content::One(message.into()), options, Mode::Oneway))
     }
 
     /// As [`Client::flush`]: for all producers of the client.

@@ -21,6 +21,7 @@ use rocketmq_testkit::cluster::ClusterConfig;
 
 pub use place::{Park, Servers};
 
+pub mod batches;
 pub mod closing;
 pub mod dropping;
 pub mod events;
@@ -153,6 +154,14 @@ macro_rules! conformance {
                 the_encoding_is_on_the_wire,
                 name_servers_by_host_name, addresses_are_mapped, two_groups_share_a_client,
                 a_busy_connection_leaves_idle_ones_alone, an_invalid_message_comes_back;
+            batches: a_batch_is_one_request_and_a_receipt_for_each,
+                a_batch_kept_as_one_unit_has_one_id,
+                an_old_broker_shows_the_key_of_the_batch, an_invalid_batch_comes_back_whole,
+                messages_are_split_by_their_size_as_sent, a_dead_broker_moves_the_whole_batch,
+                a_refused_batch_gives_all_messages_back,
+                an_unreadable_receipt_of_a_batch_is_one_for_all,
+                a_batch_takes_room_for_its_size_as_sent,
+                batches_are_cancelled_whole_and_do_not_mix;
             room: senders_wait_and_go_on_in_the_order_in_which_they_came,
                 try_submit_without_room_gives_the_message_back,
                 no_room_in_time_names_the_bound_on_messages,

@@ -133,8 +133,15 @@ impl Broker {
             Err(refusal) => return Reply::Answer(decorate(respond(config, command, refusal))),
         };
         let mut response = decorate(respond(config, command, (answer::SUCCESS, None)));
+        // Java: SendMessageProcessor#sendBatchMessage, inner batch.
+        let unit = header.batch && config.batch_topics.contains(header.topic);
+        let batch_key = property(header.properties, "UNIQ_KEY").filter(|_| unit);
+        if let Some(key) = batch_key {
+            response.ext.insert("batchUniqId", key);
+        }
         let ids: Vec<_> = stored
             .iter()
+            .take(if batch_key.is_some() { 1 } else { usize::MAX })
             .map(|(_, commit_log_offset)| offset_message_id(context.address, *commit_log_offset))
             .collect();
         response.ext.insert("msgId", ids.join(","));
@@ -273,11 +280,19 @@ impl Broker {
             let stored = self.store.append(&self.name, message);
             return Ok(vec![(stored.queue_offset, stored.commit_log_offset)]);
         }
+        check_batch(header)?;
         let messages = decode_batch(&command.body)
             .map_err(|error| exception(&format!("java.nio.BufferUnderflowException: {error}")))?;
+        // Before 5.5 each gets the properties of the batch behind its own (measured: 4.9.7, 5.1.4
+        // and 5.3.3 store so many bytes more). Java: MessageExtEncoder#encode(MessageExtBatch).
+        let more = if config.version < ServerVersion::V5_5 { header.properties } else { "" };
+        let properties = |own: String| {
+            let separator = if own.ends_with('\u{2}') { "" } else { "\u{2}" };
+            [&*own, separator, more].concat()
+        };
         Ok(messages
             .into_iter()
-            .map(|message| one(message.body, message.flag, &message.properties))
+            .map(|message| one(message.body, message.flag, &properties(message.properties)))
             .map(|message| {
                 let stored = self.store.append(&self.name, message);
                 (stored.queue_offset, stored.commit_log_offset)
@@ -450,6 +465,19 @@ fn parse_send_header(command: &Command) -> Result<SendHeader<'_>, Refusal> {
         properties: text("properties", "i"),
         batch: text("batch", "m").eq_ignore_ascii_case("true"),
     })
+}
+
+// Java: SendMessageProcessor#sendBatchMessage, CommitLog#asyncPutMessages.
+fn check_batch(header: &SendHeader<'_>) -> Result<(), Refusal> {
+    let illegal = |remark: &str| Err((answer::MESSAGE_ILLEGAL, Some(remark.to_owned())));
+    if header.topic.starts_with("%RETRY%") {
+        return illegal("batch request does not support retry group");
+    }
+    let delayed = property(header.properties, "DELAY").is_some_and(|level| level != "0");
+    if header.sys_flag & TRANSACTION_MASK != 0 || delayed {
+        return illegal("the message is illegal: a batch is neither delayed nor prepared");
+    }
+    Ok(())
 }
 
 // Java: NettyRemotingAbstract, an exception of a processor becomes code 1 with its text.

@@ -1,6 +1,6 @@
 //! What a cluster is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::wire::Encoding;
@@ -79,6 +79,7 @@ pub struct ClusterConfig {
     pub(crate) wall_start_ms: i64,
     pub(crate) record_frames: bool,
     pub(crate) body_bytes_max: usize,
+    pub(crate) batch_topics: BTreeSet<String>,
 }
 
 impl ClusterConfig {
@@ -97,6 +98,7 @@ impl ClusterConfig {
             wall_start_ms: 1_700_000_000_000,
             record_frames: true,
             body_bytes_max: 4 * 1024 * 1024,
+            batch_topics: BTreeSet::new(),
         }
     }
 
@@ -175,6 +177,17 @@ impl ClusterConfig {
     pub fn body_bytes_max(mut self, bytes: usize) -> Self {
         self.body_bytes_max = bytes;
         self
+    }
+
+    /// A topic with this many queues on every broker, whose queues keep batches as one unit: a
+    /// batch has one id, and the answer names its unique key. Consumers still see its messages one
+    /// by one, at offsets that follow each other, and that is how they are stored here.
+    // Java: QueueTypeUtils#isBatchCq, queue.type=BatchCQ.
+    #[must_use]
+    pub fn batch_topic(mut self, name: impl Into<String>, queues: i64) -> Self {
+        let name = name.into();
+        self.batch_topics.insert(name.clone());
+        self.topic(name, queues)
     }
 
     pub(crate) fn encoding_for(&self, request: Encoding) -> Encoding {
