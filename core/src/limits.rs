@@ -183,6 +183,10 @@ pub const RETRY_PERCENT: u32 = 100;
 /// messages in a second, and a client that sends one in a second never runs out.
 pub const RETRIES_PER_SECOND: u32 = 10;
 
+/// Requests of a peer that are refused with an answer, in a second on one connection. Real brokers
+/// ask a producer a few times a minute; the rest of a flood is dropped.
+pub const REFUSALS_PER_SECOND: u32 = 100;
+
 /// Classes of latency that can be configured. Java has seven.
 pub const LATENCY_CLASSES_MAX: usize = 64;
 

@@ -72,10 +72,10 @@ const JAVA_5_0_0: [LatencyClass; 7] = [
 /// Asks brokers from time to time whether they can be reached, so that a dead one is avoided before
 /// a send finds out, and one that came back is used again.
 ///
-/// A broker that sent anything within the interval is reachable without being asked. The question is
-/// a heartbeat: unlike the offset query of the Java client it needs neither a topic nor a permission.
-/// A broker that does not answer counts as unreachable until it does, or until two intervals have
-/// passed without another failure.
+/// A broker that sent anything within half an interval is reachable without being asked. The
+/// question is a heartbeat: unlike the offset query of the Java client it needs neither a topic nor
+/// a permission. A broker that does not answer counts as unreachable until it does, or until two
+/// intervals have passed without another failure.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Detector {
     /// Time from one round to the next, with a jitter of a fifth; more than zero.

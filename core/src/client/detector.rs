@@ -52,13 +52,14 @@ impl Client {
         }
     }
 
-    /// Whether the peer sent anything within the interval.
+    /// Whether the peer sent anything since half an interval ago: an answer to the last question is
+    /// older than that.
     fn heard_lately(&self, endpoint: Key, detector: Detector) -> bool {
         let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
         let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
         session.is_some_and(|session| {
             let silent = self.now.saturating_since(session.last_received);
-            session.frames > 0 && silent < detector.interval
+            session.frames > 0 && silent < detector.interval / 2
         })
     }
 

@@ -160,10 +160,11 @@ impl Client {
     // Java: NettyRemotingAbstract#processRequestCommand
     fn refuse_request(&mut self, conn: ConnId, encoding: Encoding, command: &Command<'_>) {
         let (code, opaque) = (command.code, command.opaque);
-        let unsent_max = self.config.unsent_bytes_max;
+        let (now, unsent_max) = (self.now, self.config.unsent_bytes_max);
         if let Some(session) = self.session(conn).filter(|_| !command.is_oneway()) {
-            // A peer that asks without reading gets no answer, so that it costs no memory.
-            if session.outbox.unsent() < unsent_max {
+            // A peer that asks without reading gets no answer, so that it costs no memory, and one
+            // that asks without end gets few.
+            if session.outbox.unsent() < unsent_max && session.may_refuse(now) {
                 let encode = |out: &mut alloc::vec::Vec<u8>| {
                     let code = ResponseCode::REQUEST_CODE_NOT_SUPPORTED;
                     let remark = Some("this client does not serve the request");

@@ -1,11 +1,13 @@
 //! One connection, from the dial to the close.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use super::outbox::Outbox;
 use super::requests::Requests;
 use super::timers::TimerId;
 use crate::id::OpId;
+use crate::limits;
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::wire::UniqueKey;
@@ -55,6 +57,8 @@ pub(super) struct Session {
     pub(super) timer_at: Instant,
     /// A probe for life is under way.
     pub(super) probing: bool,
+    /// Requests of the peer that were refused since then.
+    pub(super) refused: (Instant, u32),
 }
 
 impl Session {
@@ -77,12 +81,23 @@ impl Session {
             timer: TimerId::NONE,
             timer_at: Instant::FAR_FUTURE,
             probing: false,
+            refused: (now, 0),
         }
     }
 
     /// Nothing is under way.
     pub(super) fn is_quiet(&self) -> bool {
         self.queue.is_empty() && self.outbox.unsent() == 0 && self.requests.is_empty()
+    }
+
+    /// Whether one more request of the peer is refused with an answer: of a flood most are dropped.
+    pub(super) fn may_refuse(&mut self, now: Instant) -> bool {
+        let (since, count) = &mut self.refused;
+        if now.saturating_since(*since) >= Duration::from_secs(1) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= limits::REFUSALS_PER_SECOND
     }
 
     /// Remembers the number of a request given up, so that a late answer can be told apart.

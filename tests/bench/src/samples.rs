@@ -106,6 +106,10 @@ pub fn route(brokers: usize, queues: u32) -> Vec<u8> {
         broker_name: name(index),
         addresses: [(0, format!("10.0.{}.{}:10911", index / 250, index % 250 + 1))].into(),
     });
-    let route = TopicRoute { queues: queues.collect(), brokers: addresses.collect() };
+    let route = TopicRoute {
+        queues: queues.collect(),
+        brokers: addresses.collect(),
+        ..TopicRoute::default()
+    };
     route.to_json(true, true).into_bytes()
 }

@@ -263,6 +263,7 @@ impl Shared {
                 broker_name: name,
                 addresses: [(0, self.address.to_string())].into(),
             }],
+            ..TopicRoute::default()
         }
     }
 }

@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 mod bodies;
 mod fields;
 mod header;
+mod mapping;
 mod odd;
 
 pub use bodies::{
@@ -31,6 +32,7 @@ pub use bodies::{
     decode_batch, encode_batch, quote_keys,
 };
 pub use fields::Fields;
+pub use mapping::StaticQueues;
 
 /// The largest frame a Java peer accepts, its four length bytes included.
 // Java: NettyDecoder, com.rocketmq.remoting.frameMaxLength.
@@ -115,6 +117,8 @@ pub mod response_code {
     pub const SUBSCRIPTION_GROUP_NOT_EXIST: i32 = 26;
     /// Illegal topic or queue id, from 5.3 on.
     pub const INVALID_PARAMETER: i32 = 29;
+    /// The queue of a static topic is with another broker.
+    pub const NOT_LEADER_FOR_QUEUE: i32 = 501;
     /// The server drains before it stops.
     pub const GO_AWAY: i32 = 1500;
 }

@@ -64,8 +64,8 @@ pub(in crate::client) fn choose(
 }
 
 /// Looks at one queue for each number from `index` on, once for each queue: the queue at the
-/// number's absolute value. Behind the largest number that means the first queue and then downwards,
-/// so that some may be seen twice and others not at all.
+/// number's absolute value. Behind the largest number that means the first queue and then
+/// downwards, so that some may be seen twice and others not at all.
 // Java: Math.abs(index++) % size, and position 0 where that is negative: abs(MIN) is MIN.
 fn scan(info: &PublishInfo, index: i32, wanted: impl Fn(Key) -> bool) -> Option<Queue> {
     let total = info.queues();

@@ -50,7 +50,11 @@ pub(super) fn route_body(addresses: &[String]) -> Vec<u8> {
         broker_name: name(index),
         addresses: [(0, address.clone())].into(),
     });
-    let route = TopicRoute { queues: queues.collect(), brokers: brokers.collect() };
+    let route = TopicRoute {
+        queues: queues.collect(),
+        brokers: brokers.collect(),
+        ..TopicRoute::default()
+    };
     route.to_json(true, true).into_bytes()
 }
 

@@ -13,4 +13,6 @@ mod connections;
 mod name_servers;
 mod peers;
 mod routes;
+mod static_topics;
+mod strategies;
 mod twins;

@@ -203,6 +203,7 @@ fn route(brokers: &[(&str, &[(i64, &str)])], queues: &[(&str, i64, i32)]) -> Top
     TopicRoute {
         brokers: brokers.iter().map(broker).collect(),
         queues: queues.iter().map(queue).collect(),
+        ..TopicRoute::default()
     }
 }
 

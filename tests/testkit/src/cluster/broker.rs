@@ -7,8 +7,9 @@ use super::config::{AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ServerVersion,
 use super::store::{Incoming, Store, Stored};
 use super::{ConnectionId, HeartbeatRecord, UnregisterRecord};
 use crate::wire::{
-    Command, FLAG_RESPONSE, Fields, Heartbeat, decode_batch, format_properties, offset_message_id,
-    parse_properties, property, request_code as request, response_code as answer,
+    Command, FLAG_RESPONSE, Fields, Heartbeat, StaticQueues, decode_batch, format_properties,
+    offset_message_id, parse_properties, property, request_code as request,
+    response_code as answer,
 };
 
 // Java: MessageSysFlag.TRANSACTION_*_TYPE, the two bits that tell what a message is.
@@ -56,6 +57,8 @@ pub(super) enum Reply {
 pub(super) struct Broker {
     pub(super) name: String,
     pub(super) topics: BTreeMap<String, TopicConfig>,
+    /// Which logical queues of static topics it leads.
+    pub(super) static_topics: BTreeMap<String, StaticQueues>,
     pub(super) store: Store,
     pub(super) clients: BTreeMap<String, ConnectionId>,
     pub(super) heartbeats: Vec<HeartbeatRecord>,
@@ -85,6 +88,7 @@ impl Broker {
         Self {
             name,
             topics: config.broker_topics(),
+            static_topics: BTreeMap::new(),
             store: Store::default(),
             clients: BTreeMap::new(),
             heartbeats: Vec::new(),
@@ -114,7 +118,14 @@ impl Broker {
     fn send(&mut self, context: &Context<'_>, command: &Command) -> Reply {
         let config = context.config;
         let stored = parse_send_header(command)
-            .and_then(|header| self.check(config, &header, context.connection).map(|()| header))
+            .and_then(|mut header| {
+                // Clients know the logical number only, here and in what is stored.
+                let logical = header.queue_id;
+                header.queue_id = self.own_queue(header.topic, logical)?;
+                self.check(config, &header, context.connection)?;
+                header.queue_id = logical;
+                Ok(header)
+            })
             .and_then(|header| {
                 let queue_id = self.choose_queue(&header);
                 let stored = self.put(context, command, &header, queue_id)?;

@@ -35,6 +35,7 @@ mod config;
 mod control;
 mod name_server;
 mod script;
+mod static_topic;
 mod store;
 
 pub use config::{
@@ -577,6 +578,10 @@ fn announced_route(brokers: &[Broker], data: &[BrokerData], topic: &str) -> Opti
             write_queues: queues.write_queues,
             perm: queues.perm,
         });
+        if let Some(queues) = broker.static_topics.get(topic) {
+            route.static_queues.push(queues.clone());
+            route.static_topic = topic.to_owned();
+        }
         route.brokers.extend(data.iter().filter(|data| data.broker_name == broker.name).cloned());
     }
     (!route.queues.is_empty()).then_some(route)

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use super::{Reader, WireError};
+use super::{Reader, StaticQueues, WireError};
 
 /// One broker's queues of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub struct TopicRoute {
     pub queues: Vec<QueueData>,
     /// Brokers.
     pub brokers: Vec<BrokerData>,
+    /// The parts of a static topic.
+    pub static_queues: Vec<StaticQueues>,
+    /// The topic, which only the parts of a static topic name.
+    pub static_topic: String,
 }
 
 impl TopicRoute {
@@ -64,8 +68,16 @@ impl TopicRoute {
                 )
             })
             .collect();
+        let static_queues: Vec<_> =
+            self.static_queues.iter().map(|it| it.to_json(&self.static_topic, strict)).collect();
+        let static_queues = if static_queues.is_empty() {
+            String::new()
+        } else {
+            format!(",\"topicQueueMappingByBroker\":{{{}}}", static_queues.join(","))
+        };
         format!(
-            "{{\"brokerDatas\":[{}],\"filterServerTable\":{{}},\"queueDatas\":[{}]}}",
+            "{{\"brokerDatas\":[{}],\"filterServerTable\":{{}},\"queueDatas\":[{}]\
+             {static_queues}}}",
             brokers.join(","),
             queues.join(",")
         )
@@ -94,7 +106,14 @@ impl TopicRoute {
                     .collect(),
             }
         });
-        Some(TopicRoute { queues: queues.collect(), brokers: brokers.collect() })
+        let mappings = value.get("topicQueueMappingByBroker").and_then(Value::as_object);
+        let mappings = mappings.into_iter().flat_map(|it| it.values());
+        Some(TopicRoute {
+            queues: queues.collect(),
+            brokers: brokers.collect(),
+            static_queues: mappings.clone().map(StaticQueues::from_json).collect(),
+            static_topic: mappings.map(|it| text(&it["topic"])).next().unwrap_or_default(),
+        })
     }
 }
 
@@ -168,7 +187,7 @@ pub fn quote_keys(loose: &str) -> String {
 
 // The strict form also escapes the slash and everything outside ASCII.
 // Java: fastjson SerializerFeature.BrowserCompatible.
-fn json_string(text: &str, strict: bool) -> String {
+pub(super) fn json_string(text: &str, strict: bool) -> String {
     let plain = Value::from(text).to_string();
     if !strict {
         return plain;

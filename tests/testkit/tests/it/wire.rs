@@ -141,6 +141,7 @@ fn routes_are_written_as_by_the_reference_classes() {
             broker_name: "broker-a".into(),
             addresses: addresses.into(),
         }],
+        ..TopicRoute::default()
     };
     let strict = r#"{"brokerDatas":[{"brokerAddrs":{"0":"10.0.0.1:10911","1":"10.0.0.2:10911"},"brokerName":"broker-a","cluster":"DefaultCluster","enableActingMaster":false}],"filterServerTable":{},"queueDatas":[{"brokerName":"broker-a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}]}"#;
     assert_eq!(route.to_json(true, true), strict);

@@ -108,6 +108,8 @@ fn started(facts: &Facts, send: usize, number: u32, found: &mut Found) {
         found.add(8, format!("an attempt of send #{send} began after it was cancelled"));
     }
     if let Some((name, queue_id)) = &known.queue
+        // The broker of a static topic's queue is whoever has it.
+        && !(name.starts_with("__syslo__") && *queue_id == start.queue_id)
         && (*name != start.broker || *queue_id != start.queue_id)
     {
         let (broker, queue) = (&start.broker, start.queue_id);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rocketmq_core::{AttemptFailure, Event};
+use rocketmq_core::{AttemptFailure, Config, Event, QueueStrategy};
 
 use super::attempts::share;
 use super::delivery::stems_from;
@@ -28,6 +28,17 @@ const CLASSES: [(u64, u64); 7] = [
     (3_000, 6_000),
     (5_000, 10_000),
     (15_000, 30_000),
+];
+
+/// The same for the strategy of Java 5.0.0.
+const CLASSES_5_0_0: [(u64, u64); 7] = [
+    (50, 0),
+    (100, 0),
+    (550, 30_000),
+    (1_000, 60_000),
+    (2_000, 120_000),
+    (3_000, 180_000),
+    (15_000, 600_000),
 ];
 
 /// What an end of an attempt says about the broker.
@@ -122,7 +133,8 @@ impl Avoidance {
                 let Some(send) = facts.by_op(client, *op) else { return };
                 let known = &facts.sends[send];
                 let Some(start) = known.starts.get(*number as usize - 1) else { return };
-                if let Some(sign) = sign_of(failure) {
+                let config = &facts.clients[client].config;
+                if let Some(sign) = sign_of(failure, is_java500(config)) {
                     self.note(facts, routes, client, (start, sign), found);
                 }
                 // After a weak acknowledgement there is one more attempt, and no other.
@@ -155,7 +167,9 @@ impl Avoidance {
         }
         let Some(brokers) = self.clients.get_mut(client) else { return };
         let broker = brokers.entry(start.broker.clone()).or_default();
-        if !facts.clients[client].config.latency_avoidance {
+        let config = &facts.clients[client].config;
+        let java500 = is_java500(config);
+        if !config.latency_avoidance {
             if broker.announced.take().is_some() {
                 found.add(9, format!("{} is avoided although nobody asks", start.broker));
             }
@@ -164,10 +178,11 @@ impl Avoidance {
         let now = facts.now.ns;
         let latency = match sign {
             Sign::Well => now - start.at.ns,
+            _ if java500 => 30_000 * MS,
             Sign::Busy => (now - start.at.ns).max(550 * MS),
             Sign::Unavailable => 10_000 * MS,
         };
-        let until = now + isolation(latency);
+        let until = now + isolation(config, latency);
         let announced = broker.announced.take();
         // What is learnt from an attempt that is older than that is lost with the broker.
         if start.at < broker.lost && announced.is_none() {
@@ -185,6 +200,8 @@ impl Avoidance {
             return;
         }
         let changed = match sign {
+            // What was known is replaced by whatever comes.
+            _ if java500 => until > now || broker.until > now,
             // Only a success ends an isolation before its time.
             Sign::Well => (until > now || broker.until > now) && broker.until != until,
             _ => until > broker.until,
@@ -213,10 +230,21 @@ impl Avoidance {
         let others = || published.keys().filter(reachable).filter(|it| **it != start.broker);
         let config = &facts.clients[known.client].config;
         let last = before.last().is_some_and(|last| last.broker == start.broker);
-        let name = &start.broker;
+        let (name, now) = (&start.broker, facts.now.ns);
         if !config.latency_avoidance {
             if last && others().next().is_some() {
                 found.add(10, format!("send #{send} tries {name} again at once, not another"));
+            }
+            return;
+        }
+        if is_java500(config) {
+            let known = |other: &&String| !self.is_vague(client, other);
+            let well = |other: &&String| known(other) && !self.is_isolated(client, other, now);
+            if !self.is_vague(client, name)
+                && self.is_isolated(client, name, now)
+                && let Some(other) = others().find(well)
+            {
+                found.add(9, format!("send #{send} goes to {name}, isolated, not to {other}"));
             }
             return;
         }
@@ -228,9 +256,12 @@ impl Avoidance {
             }
             return;
         }
-        let isolated = |name: &str| self.is_isolated(known.client, name, facts.now.ns);
-        let brokers = self.clients.get(client);
-        let vague = |name: &str| brokers.and_then(|it| it.get(name)).is_some_and(|it| it.vague);
+        let isolated = |name: &str| self.is_isolated(client, name, now);
+        let vague = |name: &str| self.is_vague(client, name);
+        // Whom the detector misses cannot be told from here.
+        if config.detector.is_some() {
+            return;
+        }
         let well = |other: &&String| {
             !tried(other)
                 && !vague(other)
@@ -243,6 +274,11 @@ impl Avoidance {
         {
             found.add(9, format!("send #{send} goes to {name}, which is avoided, not to {other}"));
         }
+    }
+
+    fn is_vague(&self, client: usize, name: &str) -> bool {
+        let broker = self.clients.get(client).and_then(|brokers| brokers.get(name));
+        broker.is_some_and(|broker| broker.vague)
     }
 
     fn is_isolated(&self, client: usize, name: &str, now: u64) -> bool {
@@ -289,20 +325,36 @@ fn too_long(facts: &Facts, routes: &Routes, send: usize, start: &Start, found: &
     }
 }
 
+fn is_java500(config: &Config) -> bool {
+    config.queue_strategy == QueueStrategy::Java500
+}
+
 /// For how many nanoseconds a broker is avoided after this latency.
-fn isolation(latency: u64) -> u64 {
-    let class = CLASSES.iter().rev().find(|(from, _)| latency >= from * MS);
+fn isolation(config: &Config, latency: u64) -> u64 {
+    let own: Vec<(u64, u64)> = config
+        .latency_classes
+        .iter()
+        .map(|class| (class.from.as_millis() as u64, class.avoided.as_millis() as u64))
+        .collect();
+    let classes = match own.as_slice() {
+        [] if is_java500(config) => &CLASSES_5_0_0,
+        [] => &CLASSES,
+        own => own,
+    };
+    let class = classes.iter().rev().find(|(from, _)| latency >= from * MS);
     class.map_or(0, |(_, millis)| millis * MS)
 }
 
 /// What a failure says about the broker.
-fn sign_of(failure: &AttemptFailure) -> Option<Sign> {
+fn sign_of(failure: &AttemptFailure, java500: bool) -> Option<Sign> {
     match failure {
         AttemptFailure::Answered { code, remark } => match code.0 {
             0 | 10 | 11 | 12 => Some(Sign::Well),
             1 if !remark.starts_with("org.apache.rocketmq.acl") => Some(Sign::Busy),
             2 | 215 => Some(Sign::Busy),
             14 | 501 | 1500 => Some(Sign::Unavailable),
+            // Even what is the message's own fault.
+            _ if java500 => Some(Sign::Unavailable),
             _ => None,
         },
         AttemptFailure::Connect(_)
@@ -319,6 +371,7 @@ mod tests {
 
     #[test]
     fn latency_classes_are_javas() {
+        let config = crate::world::World::config(1).build().unwrap();
         let rows = [
             (0, 0),
             (99, 0),
@@ -331,7 +384,7 @@ mod tests {
             (15_000, 30_000),
         ];
         for (latency, expected) in rows {
-            assert_eq!(isolation(latency * MS), expected * MS, "{latency}");
+            assert_eq!(isolation(&config, latency * MS), expected * MS, "{latency}");
         }
     }
 }

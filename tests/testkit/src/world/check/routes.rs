@@ -142,7 +142,8 @@ impl Routes {
             known.unread = true;
             return;
         };
-        let odd = text.contains("\"orderTopicConf\":\"");
+        // The queues of static topics are numbered over all brokers.
+        let odd = text.contains("\"orderTopicConf\":\"") || !route.static_queues.is_empty();
         for broker in route.brokers.iter().filter(|broker| is_somewhere(broker)) {
             let address = master_of(broker);
             let masters = known.masters.entry(broker.broker_name.clone()).or_default();
@@ -321,7 +322,7 @@ impl Known {
         let topic = another.unwrap_or(&answered.topic);
         let from_default = *topic != *answered.topic;
         let view = self.topics.entry(topic.to_owned()).or_default();
-        view.vague |= from_default;
+        view.vague |= from_default || !answered.route.static_queues.is_empty();
         let template = from_default.then_some(client.config.default_topic_queue_nums);
         let published = published(&answered.route, template);
         if view.vague {
@@ -366,6 +367,17 @@ impl Known {
 // Java: MQClientInstance#topicRouteData2TopicPublishInfo.
 fn published(route: &TopicRoute, template: Option<u32>) -> Published {
     let mut published = Published::new();
+    // Of a static topic only the highest number of each broker is known here.
+    for part in &route.static_queues {
+        let broker = route.brokers.iter().find(|it| it.broker_name == part.broker_name);
+        let last = part.queues.keys().max().and_then(|last| u32::try_from(*last).ok());
+        if let Some(last) = last.filter(|_| broker.is_some_and(|it| !master_of(it).is_empty())) {
+            published.insert(part.broker_name.clone(), last + 1);
+        }
+    }
+    if !route.static_queues.is_empty() {
+        return published;
+    }
     for queues in &route.queues {
         // Of two entries for one name the first counts.
         let broker = route.brokers.iter().find(|it| it.broker_name == queues.broker_name);
