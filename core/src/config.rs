@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::address::{Address, AddressError, AddressMap};
+use crate::compression::Compression;
 use crate::discovery::{NameServerUrl, UrlError};
 use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits;
@@ -151,6 +152,18 @@ pub struct Config {
     /// Largest body of a message, in bytes.
     // Java: DefaultMQProducer#maxMessageSize
     pub body_length_max: usize,
+    /// How bodies are compressed, on the task of the caller.
+    ///
+    /// A body that does not get smaller is sent as it is. Limits and back-pressure count the body
+    /// as the caller hands it in, which is what a send holds until its end.
+    // Java: DefaultMQProducer#compressType
+    pub compression: Compression,
+    /// How hard to try: 1 to 9 for zlib, 1 to 22 for Zstandard.
+    // Java: DefaultMQProducer#compressLevel
+    pub compression_level: u32,
+    /// Bodies of this many bytes and more are compressed.
+    // Java: DefaultMQProducer#compressMsgBodyOverHowmuch
+    pub compress_over: usize,
     /// Uses the route of [`Config::create_topic_key`] for a topic that does not exist, so that a
     /// broker that allows it creates the topic with the first message.
     pub create_topics: bool,
@@ -260,6 +273,9 @@ impl Config {
             topic_in_flight_bytes_max: None,
             unlimited_wait_for_room: false,
             body_length_max: limits::BODY_LENGTH_MAX,
+            compression: Compression::default(),
+            compression_level: limits::COMPRESSION_LEVEL,
+            compress_over: limits::COMPRESS_OVER,
             create_topics: true,
             create_topic_key: "TBW102".into(),
             default_topic_queue_nums: 4,
@@ -336,6 +352,12 @@ impl ConfigBuilder {
         unlimited_wait_for_room: bool;
         /// Sets [`Config::body_length_max`]; 4 MiB by default.
         body_length_max: usize;
+        /// Sets [`Config::compression`]; zlib by default.
+        compression: Compression;
+        /// Sets [`Config::compression_level`]; 5 by default.
+        compression_level: u32;
+        /// Sets [`Config::compress_over`]; 4 KiB by default.
+        compress_over: usize;
         /// Sets [`Config::create_topics`]; on by default.
         create_topics: bool;
         /// Sets [`Config::default_topic_queue_nums`]; 4 by default.
@@ -435,12 +457,13 @@ impl ConfigBuilder {
             return Err(ConfigError::NoNameServer);
         }
         config.check_names()?;
-        let positive: [(&'static str, bool); 12] = [
+        let positive: [(&'static str, bool); 13] = [
             ("discovery.period", !config.discovery.period.is_zero()),
             ("send_timeout", !config.send_timeout.is_zero()),
             ("topic_in_flight_messages_max", config.topic_in_flight_messages_max != Some(0)),
             ("topic_in_flight_bytes_max", config.topic_in_flight_bytes_max != Some(0)),
             ("body_length_max", config.body_length_max > 0),
+            ("compression_level", config.compression_level > 0),
             ("default_topic_queue_nums", config.default_topic_queue_nums > 0),
             ("request_timeout", !config.request_timeout.is_zero()),
             ("connect_timeout", !config.connect_timeout.is_zero()),
@@ -454,6 +477,13 @@ impl ConfigBuilder {
         }
         check_in_flight_max(config.in_flight_messages_max, config.in_flight_bytes_max)?;
         check_strategy(&config)?;
+        if !config.compression.is_built() {
+            return Err(ConfigError::CompressionNotBuilt { compression: config.compression });
+        }
+        if config.compression_level > config.compression.level_max() {
+            let max = u64::from(config.compression.level_max());
+            return Err(ConfigError::TooLarge { setting: "compression_level", max });
+        }
         let frame_room = limits::FRAME_LENGTH_MAX - limits::HEADER_LENGTH_OWN_MAX;
         if config.body_length_max > frame_room {
             let max = frame_room as u64;
@@ -539,6 +569,14 @@ pub enum ConfigError {
     LatencyClasses {
         /// The first class that is out of order, from 0.
         index: usize,
+    },
+    /// A compression is asked for that is not part of this build.
+    #[error(
+        "compression {compression} is not built in; turn on the cargo feature \"{compression}\""
+    )]
+    CompressionNotBuilt {
+        /// The compression.
+        compression: Compression,
     },
     /// A producer group cannot be used.
     #[error(transparent)]
@@ -634,6 +672,28 @@ mod tests {
         assert!(matches!(large, ConfigError::TooLarge { setting: "body_length_max", .. }));
         let topic = Config::builder("a:1").topic("a/b").build().unwrap_err();
         assert!(matches!(topic, ConfigError::Topic { .. }));
+    }
+
+    #[test]
+    fn a_compression_that_is_not_built_is_refused_with_what_to_do() {
+        for compression in [Compression::Zlib, Compression::Lz4, Compression::Zstd] {
+            let built = Config::builder("a:1").compression(compression).build();
+            if compression.is_built() {
+                assert_eq!(built.unwrap().compression, compression);
+                let level = compression.level_max() + 1;
+                let high = Config::builder("a:1").compression(compression).compression_level(level);
+                let setting = "compression_level";
+                let max = u64::from(level - 1);
+                assert_eq!(high.build().unwrap_err(), ConfigError::TooLarge { setting, max });
+                continue;
+            }
+            let error = built.unwrap_err();
+            assert_eq!(error, ConfigError::CompressionNotBuilt { compression });
+            let feature = alloc::format!("cargo feature \"{compression}\"");
+            assert!(alloc::format!("{error}").contains(&feature), "{error}");
+        }
+        let none = Config::builder("a:1").compression(Compression::None).build().unwrap();
+        assert_eq!(none.compression, Compression::None);
     }
 
     #[test]

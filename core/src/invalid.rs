@@ -2,9 +2,10 @@
 
 use alloc::string::String;
 
+use crate::compression::Compression;
 use crate::error::Bound;
 use crate::interceptor::Forbidden;
-use crate::wire::EncodeError;
+use crate::wire::{EncodeError, property};
 
 /// A part of a message that cannot be sent.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -67,7 +68,7 @@ pub enum InvalidMessage {
         name: String,
     },
     /// A property's name belongs to RocketMQ itself.
-    #[error("property {name:?} is reserved by RocketMQ")]
+    #[error("property {name:?} is reserved by RocketMQ{}", instead_of(name))]
     PropertyReserved {
         /// The name.
         name: String,
@@ -77,6 +78,38 @@ pub enum InvalidMessage {
     PropertyValue {
         /// The property's name.
         name: String,
+    },
+    /// Property `INNER_MULTI_DISPATCH`, a list of queues, holds a separator of paths.
+    // Java: Validators#checkMessage
+    #[error("property \"INNER_MULTI_DISPATCH\" holds {character:?}, which separates folders")]
+    DispatchPath {
+        /// The separator.
+        character: char,
+    },
+    /// Both a delay level and a timer are set, or two timers. Brokers would pass over one of them
+    /// without a word.
+    #[error("both {first} and {second} say when to deliver; set one of them")]
+    DelayTwice {
+        /// The property that is there first.
+        first: &'static str,
+        /// The other one.
+        second: &'static str,
+    },
+    /// The message is to be delivered later than any broker can be set up to allow.
+    #[error(
+        "the delay in {property} is more than 2,147,483,647 s; brokers allow 3 days by default"
+    )]
+    DelayTooLong {
+        /// The property that holds it.
+        property: &'static str,
+    },
+    /// A compression is asked for that is not part of this build.
+    #[error(
+        "compression {compression} is not built in; turn on the cargo feature \"{compression}\""
+    )]
+    CompressionNotBuilt {
+        /// The compression.
+        compression: Compression,
     },
     /// All properties together are too long.
     #[error("the properties have {length} bytes in all, more than 32,000")]
@@ -90,4 +123,17 @@ pub enum InvalidMessage {
     /// The message does not fit into a frame.
     #[error("the message cannot be put into a frame: {0}")]
     Encoding(EncodeError),
+}
+
+/// How a reserved property is set, for those that can be.
+fn instead_of(name: &str) -> &'static str {
+    match name {
+        property::KEYS => "; use Message::with_key",
+        property::TAGS => "; use Message::with_tag",
+        property::WAIT => "; use Message::with_wait_stored",
+        property::DELAY => "; use Message::with_delay_level",
+        property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS => "; use Message::deliver_after",
+        property::TIMER_DELIVER_MS => "; use Message::deliver_at",
+        _ => "",
+    }
 }

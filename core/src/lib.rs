@@ -52,6 +52,7 @@ mod address;
 mod admission;
 mod batch;
 mod client;
+mod compression;
 mod config;
 mod discovery;
 mod error;
@@ -74,6 +75,7 @@ pub use address::{Address, AddressError, AddressMap, Host};
 pub use admission::{Admission, Room};
 pub use batch::{Batches, InvalidBatch};
 pub use client::{CancelOutcome, Client, Mode, Rejected, SendCommand, TableSizes};
+pub use compression::Compression;
 pub use config::{
     Config, ConfigBuilder, ConfigError, GroupError, Periodic, RetryBudget, check_group,
     check_in_flight_max,

@@ -64,6 +64,19 @@ pub const GROUP_LENGTH_MAX: usize = 120;
 // Java: DefaultMQProducer#maxMessageSize
 pub const BODY_LENGTH_MAX: usize = 4 * 1024 * 1024;
 
+/// Level of compression by default.
+// Java: DefaultMQProducer#compressLevel
+pub const COMPRESSION_LEVEL: u32 = 5;
+
+/// Length from which on bodies are compressed by default.
+// Java: DefaultMQProducer#compressMsgBodyOverHowmuch
+pub const COMPRESS_OVER: usize = 4 * 1024;
+
+/// Longest delay of a message in ms. Brokers keep their own limit, three days by default, in a
+/// signed number of 32 bits of seconds; what lies beyond can wrap around and be delivered at once.
+// Java: MessageStoreConfig#timerMaxDelaySec, HookUtils#transformTimerMessage
+pub const DELAY_MS_MAX: u64 = i32::MAX as u64 * 1_000;
+
 /// Longest property string in bytes. Brokers refuse more than 32,767 after adding their own; the
 /// shortest limit measured on real ones is 32,639.
 pub const PROPERTIES_LENGTH_MAX: usize = 32_000;

@@ -1,10 +1,15 @@
 //! A message as an application makes it.
 
 use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
+
+use crate::time::WallTime;
+use crate::wire::property;
 
 /// A message to be sent. The body is shared, never copied, when the message is cloned.
 #[derive(Clone, PartialEq)]
@@ -14,7 +19,10 @@ pub struct Message {
     pub(crate) body: Bytes,
     pub(crate) tag: Option<Cow<'static, str>>,
     pub(crate) keys: Vec<Cow<'static, str>>,
+    /// First those of RocketMQ's own, then those of the application.
     pub(crate) properties: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// How many are RocketMQ's own; there are 51 such names.
+    pub(crate) system: u8,
     pub(crate) wait_stored: bool,
     pub(crate) flag: i32,
 }
@@ -28,19 +36,21 @@ impl Message {
             tag: None,
             keys: Vec::new(),
             properties: Vec::new(),
+            system: 0,
             wait_stored: true,
             flag: 0,
         }
     }
 
-    /// Sets the tag, by which consumers filter. It should hold no `||`.
+    /// Sets the tag, by which consumers filter. A message has at most one. In what consumers
+    /// subscribe to, `||` stands between tags, so no subscription can ask for a tag that holds it.
     pub fn with_tag(mut self, tag: impl Into<Cow<'static, str>>) -> Message {
         self.tag = Some(tag.into());
         self
     }
 
     /// Adds a key, by which the message can be found. It must hold no space: a space separates
-    /// keys on the wire.
+    /// keys on the wire, and a key with one would be found as two.
     pub fn with_key(mut self, key: impl Into<Cow<'static, str>>) -> Message {
         self.keys.push(key.into());
         self
@@ -53,9 +63,85 @@ impl Message {
         value: impl Into<Cow<'static, str>>,
     ) -> Message {
         let (name, value) = (name.into(), value.into());
-        match self.properties.iter_mut().find(|(known, _)| *known == name) {
+        let mut own = self.properties.iter_mut().skip(usize::from(self.system));
+        match own.find(|(known, _)| *known == name) {
             Some(property) => property.1 = value,
             None => self.properties.push((name, value)),
+        }
+        self
+    }
+
+    /// Has the message delivered later, by a level: with the settings that brokers come with, 1 to
+    /// 18 mean 1 s, 5 s, 10 s, 30 s, 1 to 10 minutes, 20 and 30 minutes, 1 and 2 hours. A level
+    /// beyond the last counts as the last, and 0 takes the delay back.
+    ///
+    /// A message has either a level or a time ([`Message::deliver_after`],
+    /// [`Message::deliver_at`]): brokers would let the level win and drop the time.
+    ///
+    /// ```
+    /// use rocketmq_core::Message;
+    ///
+    /// let message = Message::new("Reminders", "in ten seconds").with_delay_level(3);
+    /// ```
+    // Java: Message#setDelayTimeLevel
+    pub fn with_delay_level(self, level: u32) -> Message {
+        self.with_system_property(property::DELAY, (level > 0).then(|| level.to_string()))
+    }
+
+    /// Has the message delivered after some time, which runs from when the broker takes it in: an
+    /// attempt that is repeated begins it anew. Part of a millisecond counts as a whole one; zero
+    /// takes the delay back.
+    ///
+    /// Needs brokers of 5.0 or later with their timer on: others deliver at once, or refuse. They
+    /// count in whole seconds, and refuse what is further away than their limit, 3 days by default,
+    /// with [`ResponseCode::MESSAGE_ILLEGAL`](crate::wire::ResponseCode::MESSAGE_ILLEGAL). The
+    /// receipt has a [`recall_handle`](crate::SendReceipt::recall_handle) if the broker gives one.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use rocketmq_core::Message;
+    ///
+    /// let message = Message::new("Reminders", "later").deliver_after(Duration::from_secs(90));
+    /// ```
+    // Java: Message#setDelayTimeMs
+    pub fn deliver_after(self, delay: Duration) -> Message {
+        let millis = delay.as_nanos().div_ceil(1_000_000);
+        self.with_system_property(
+            property::TIMER_DELAY_MS,
+            (millis > 0).then(|| millis.to_string()),
+        )
+    }
+
+    /// Has the message delivered at some time of the broker's clock; at once if that has passed.
+    /// Needs the same as [`Message::deliver_after`].
+    // Java: Message#setDeliverTimeMs
+    pub fn deliver_at(self, time: WallTime) -> Message {
+        let millis = time.as_millis().to_string();
+        self.with_system_property(property::TIMER_DELIVER_MS, Some(millis))
+    }
+
+    /// Sets one of RocketMQ's own properties, or takes it back. Not for applications: what these
+    /// properties say decides how the message is sent.
+    #[doc(hidden)]
+    pub fn with_system_property(mut self, name: &'static str, value: Option<String>) -> Message {
+        let mut system = self.properties.iter().take(usize::from(self.system));
+        let known = system.position(|(known, _)| known == name);
+        match (known, value) {
+            (None, None) => {}
+            (Some(index), None) => {
+                self.properties.remove(index);
+                self.system -= 1;
+            }
+            (None, Some(value)) => {
+                // In front: the application's own keep their place behind.
+                self.properties.insert(0, (name.into(), value.into()));
+                self.system += 1;
+            }
+            (Some(index), Some(value)) => {
+                if let Some(property) = self.properties.get_mut(index) {
+                    property.1 = value.into();
+                }
+            }
         }
         self
     }
@@ -97,7 +183,8 @@ impl Message {
 
     /// The application's properties.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.properties.iter().map(|(name, value)| (&**name, &**value))
+        let own = self.properties.iter().skip(usize::from(self.system));
+        own.map(|(name, value)| (&**name, &**value))
     }
 
     /// Whether the broker waits for flush and replication.

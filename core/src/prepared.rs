@@ -12,7 +12,7 @@ use crate::invalid::InvalidMessage;
 use crate::limits;
 use crate::message::Message;
 use crate::namespace;
-use crate::time::ClockReading;
+use crate::time::{ClockReading, WallTime};
 use crate::wire::{
     PropertyText, PropertyWriter, RequestCode, UniqueKey, check_property, is_reserved, property,
     send_request_code,
@@ -79,9 +79,12 @@ impl PreparedMessage {
         clock: ClockReading,
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
-        match check(&message, config).and_then(|()| render(&message, unique_key, config)) {
-            Ok(PropertyWriter { text: properties, .. }) => {
-                Ok(PreparedMessage { message, properties, unique_key, clock, special: None })
+        let rendered = check(&message, config)
+            .and_then(|()| render(&message, unique_key, config))
+            .and_then(|properties| Ok((properties.text, special(&message, clock.wall)?)));
+        match rendered {
+            Ok((properties, special)) => {
+                Ok(PreparedMessage { message, properties, unique_key, clock, special })
             }
             Err(error) => Err((error, message)),
         }
@@ -178,7 +181,7 @@ pub(crate) fn check_topic(topic: &str, namespace: &str) -> Result<(), InvalidMes
 // Java: Validators#checkMessage
 fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
     check_topic(message.topic(), &config.namespace)?;
-    if FORBIDDEN_TOPICS.contains(&&*message.topic()) {
+    if FORBIDDEN_TOPICS.contains(&message.topic()) {
         return Err(InvalidMessage::TopicReserved);
     }
     let length = message.body.len();
@@ -204,8 +207,8 @@ fn render(
     let namespace = if config.namespace.is_empty() { 0 } else { config.namespace.len() + 14 };
     let mut out = PropertyWriter::new(config.encoding, own + keys + tag + namespace + 140);
 
-    for (name, value) in &message.properties {
-        if is_reserved(name) {
+    for (index, (name, value)) in message.properties.iter().enumerate() {
+        if index >= usize::from(message.system) && is_reserved(name) {
             return Err(InvalidMessage::PropertyReserved { name: bounded(name) });
         }
         if is_bad(name) {
@@ -213,6 +216,9 @@ fn render(
         }
         check_property(name, value)
             .map_err(|_| InvalidMessage::PropertyValue { name: bounded(name) })?;
+        if name == property::INNER_MULTI_DISPATCH {
+            check_dispatch(value)?;
+        }
         out.push(name, value);
     }
     if let Some(tag) = &message.tag {
@@ -236,6 +242,69 @@ fn render(
 /// a message that cannot be sent, nothing: it is refused whatever it is counted for.
 pub(crate) fn entry_properties_length(message: &Message, key: UniqueKey, config: &Config) -> usize {
     render(message, key, config).map_or(0, |properties| properties.length)
+}
+
+/// The names become those of folders on the broker. Java looks for the separator of the platform
+/// of the client; that of the broker is not known, so both count.
+// Java: Validators#checkMessage
+fn check_dispatch(value: &str) -> Result<(), InvalidMessage> {
+    match value.chars().find(|character| matches!(character, '/' | '\\')) {
+        Some(character) => Err(InvalidMessage::DispatchPath { character }),
+        None => Ok(()),
+    }
+}
+
+/// What RocketMQ's own properties ask for besides being sent. Looked at once: every attempt is
+/// written from the same values.
+// Java: DefaultMQProducerImpl#sendKernelImpl, which takes two of them out of the message at the
+// first attempt
+fn special(message: &Message, now: WallTime) -> Result<Option<Box<Special>>, InvalidMessage> {
+    if message.system == 0 {
+        return Ok(None);
+    }
+    let mut special = Special::default();
+    let retry = message.topic.starts_with("%RETRY%");
+    let mut delay = None;
+    for (name, value) in message.properties.iter().take(usize::from(message.system)) {
+        let number = || {
+            let invalid = |_| InvalidMessage::PropertyValue { name: bounded(name) };
+            value.parse::<i32>().map_err(invalid)
+        };
+        match &**name {
+            // Java: Boolean#parseBoolean; MessageSysFlag#TRANSACTION_PREPARED_TYPE
+            property::TRAN_MSG if value.eq_ignore_ascii_case("true") => special.sys_flag |= 0x4,
+            // Java: MQClientAPIImpl#sendMessage
+            property::MSG_TYPE if value == "reply" => special.kind = SendKind::Reply,
+            property::RECONSUME_TIME if retry => special.reconsume_times = number()?,
+            property::MAX_RECONSUME_TIMES if retry => special.max_reconsume_times = Some(number()?),
+            property::DELAY => check_delay(&mut delay, property::DELAY, true)?,
+            property::TIMER_DELAY_MS => {
+                let short = value.parse().is_ok_and(|ms: u64| ms <= limits::DELAY_MS_MAX);
+                check_delay(&mut delay, property::TIMER_DELAY_MS, short)?;
+            }
+            property::TIMER_DELIVER_MS => {
+                let latest = now.as_millis().saturating_add_unsigned(limits::DELAY_MS_MAX);
+                let short = value.parse().is_ok_and(|ms: i64| ms <= latest);
+                check_delay(&mut delay, property::TIMER_DELIVER_MS, short)?;
+            }
+            _ => {}
+        }
+    }
+    Ok((special != Special::default()).then(|| Box::new(special)))
+}
+
+/// At most one property says when to deliver, and not too late. `seen` is the one before.
+// Java: HookUtils#checkIfTimerMessage, which has the level win
+fn check_delay(
+    seen: &mut Option<&'static str>,
+    property: &'static str,
+    short: bool,
+) -> Result<(), InvalidMessage> {
+    match seen.replace(property) {
+        Some(first) => Err(InvalidMessage::DelayTwice { first, second: property }),
+        None if short => Ok(()),
+        None => Err(InvalidMessage::DelayTooLong { property }),
+    }
 }
 
 fn render_keys(message: &Message, out: &mut PropertyWriter) -> Result<(), InvalidMessage> {
@@ -265,3 +334,6 @@ fn is_bad(text: &str) -> bool {
 fn bounded(text: &str) -> String {
     text.chars().take(80).collect()
 }
+
+#[cfg(test)]
+mod tests;

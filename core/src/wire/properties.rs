@@ -71,6 +71,8 @@ pub mod property {
         PROPERTY_CLUSTER CLUSTER = "CLUSTER";
         /// The namespace.
         PROPERTY_INSTANCE_ID INSTANCE_ID = "INSTANCE_ID";
+        /// Names of further queues, with commas between.
+        PROPERTY_INNER_MULTI_DISPATCH INNER_MULTI_DISPATCH = "INNER_MULTI_DISPATCH";
         /// Messages of equal keys stay in order.
         PROPERTY_SHARDING_KEY SHARDING_KEY = "__SHARDINGKEY";
         /// Seconds of delay.

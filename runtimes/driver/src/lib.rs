@@ -13,6 +13,7 @@
 
 mod batch;
 mod client;
+mod compression;
 mod connection;
 mod discovery;
 mod driver;
@@ -36,6 +37,7 @@ mod telemetry;
 
 pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
 pub use client::{Client, CloseReport, StartError, Stats};
+pub use compression::{DecompressError, decompress};
 pub use driver::Driver;
 pub use environment::{NAMESRV_ADDR, config_from_env};
 pub use events::{EVENTS_MAX, EventStream};

@@ -13,6 +13,7 @@ use rocketmq_core::{
 };
 
 use crate::batch;
+use crate::compression::compress_message;
 use crate::producer::{Producer, SendOptions};
 use crate::shared::{Placement, QueuesSlot, Request, SendSlot, Shared};
 use crate::slot::Slot;
@@ -244,6 +245,7 @@ impl Operation {
         let shared = self.producer.shared();
         let started = new.called.instant;
         let message = new.content.prepare(shared, new.called)?;
+        let message = compress_message(message, &new.options, &shared.config)?;
         let unique_key = message.unique_key();
         let slot = Arc::new(Slot::new());
         let time = new.options.timeout.unwrap_or(shared.config.send_timeout);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmq_core::{
-    GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError, WhenDown,
+    Compression, GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError, WhenDown,
 };
 
 use crate::client::{Client, CloseReport, Handle};
@@ -242,6 +242,9 @@ pub struct SendOptions {
     pub when_down: WhenDown,
     /// The order in which the message belongs; see [`SendOptions::ordered`].
     pub order: Option<OrderKey>,
+    /// How the body is compressed; `None` for
+    /// [`Config::compression`](rocketmq_core::Config::compression). It has to be part of this build.
+    pub compression: Option<Compression>,
     /// Whether to wait for room as long as it takes; `None` for
     /// [`Config::unlimited_wait_for_room`](rocketmq_core::Config::unlimited_wait_for_room).
     pub unlimited_wait_for_room: Option<bool>,
@@ -275,6 +278,13 @@ impl SendOptions {
     #[must_use]
     pub fn with_unlimited_wait_for_room(mut self, unlimited: bool) -> SendOptions {
         self.unlimited_wait_for_room = Some(unlimited);
+        self
+    }
+
+    /// Sets how the body is compressed, if it is long enough for that.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> SendOptions {
+        self.compression = Some(compression);
         self
     }
 
