@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::outbox::Owner;
@@ -132,6 +133,17 @@ impl Client {
             }
             ControlKind::Reach { broker } => self.reach_answered(broker, code),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
+        }
+    }
+
+    /// Ends greetings that are not on the wire yet: a client that says farewell greets nobody, for
+    /// it would leave without another word.
+    pub(super) fn end_greetings(&mut self) {
+        let waits = |control: &Control| control.is_heartbeat() && control.opaque.is_none();
+        let waiting = self.controls.iter().filter(|(_, control)| waits(control));
+        let keys: Vec<Key> = waiting.map(|(key, _)| key).collect();
+        for key in keys {
+            self.end_control(key);
         }
     }
 

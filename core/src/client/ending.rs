@@ -133,6 +133,7 @@ impl Client {
             return;
         }
         self.life = Life::Unregistering;
+        self.end_greetings();
         for waiter in core::mem::take(&mut self.ready_waiters) {
             let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
             self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });

@@ -207,3 +207,24 @@ fn a_route_that_ends_the_last_send_of_a_closing_client_leaves_nothing() {
     assert_eq!((world.tables(0).brokers, world.tables(0).addresses), (0, 0));
     world.finish();
 }
+
+/// A broker that comes back while the client says farewell to the others is not greeted any more:
+/// nobody would tell it that the client is gone.
+#[test]
+fn a_client_that_says_farewell_greets_nobody() {
+    let mut world = warm(2);
+    world.with(|cluster| cluster.kill(B));
+    // One greeting is lost with the connection, one dials in vain, one waits for the next dial.
+    for group in ["second", "third", "fourth"] {
+        world.register(0, group);
+        world.run_for(ms(5));
+    }
+    world.with(|cluster| cluster.stall(A));
+    world.shutdown(0, ms(0));
+    world.with(|cluster| cluster.restart(B));
+    let greeted = world.cluster().heartbeats(1).len();
+    assert!(world.run_until(secs(10), |world| world.closed_ns(0).is_some()));
+    world.run_for(ms(5));
+    assert_eq!(world.cluster().heartbeats(1).len(), greeted);
+    world.finish();
+}

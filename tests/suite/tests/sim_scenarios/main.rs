@@ -10,6 +10,7 @@ mod cancel;
 mod close;
 mod common;
 mod connections;
+mod hooks;
 mod name_servers;
 mod peers;
 mod routes;

@@ -10,7 +10,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rocketmq_core::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
+use rocketmq_core::{
+    Attempt, AttemptFailure, Delivery, InvalidMessage, SendError, SendErrorKind, Stage,
+};
 
 use super::Outcome;
 use super::check::{
@@ -381,6 +383,11 @@ impl Story<'_> {
             SendErrorKind::TopicNotFound
             | SendErrorKind::NoWritableQueue
             | SendErrorKind::NoSuchQueue(_) => None,
+            SendErrorKind::Invalid(InvalidMessage::Forbidden(_))
+            | SendErrorKind::InterceptorPanicked => {
+                let config = &self.facts.clients[self.send.client].config;
+                config.interceptors.is_empty().then(|| (2, "nobody could forbid it".to_owned()))
+            }
             other => object(2, format!("{other} is no end of a send")),
         }
     }
