@@ -14,6 +14,7 @@ use rocketmq_core::{
 
 use crate::driver::Driver;
 use crate::events::EventStream;
+use crate::histogram::Histogram;
 use crate::identity::Identity;
 use crate::producer::Producer;
 use crate::runtime::Runtime;
@@ -230,7 +231,7 @@ pub struct CloseReport {
 }
 
 /// Counters of one client since its start, and its present load.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Sends that had room and were taken in.
@@ -257,6 +258,8 @@ pub struct Stats {
     pub waiting: usize,
     /// Connections, those being made included.
     pub connections: usize,
+    /// Time from the call to the acknowledgement of every send that a broker stored.
+    pub latency: Histogram,
 }
 
 /// Why a client or producer could not be started.

@@ -126,6 +126,7 @@ impl<R: Runtime> Driver<R> {
     pub(crate) fn new(runtime: R, shared: Arc<Shared>) -> Driver<R> {
         let now = runtime.now();
         let machine = Machine::new(shared.config.clone(), runtime.seed(), now);
+        let latency = Arc::clone(&shared.latency);
         let timer_source = Source::new(TIMER, &shared.signal);
         Driver {
             timer: runtime.timer(),
@@ -134,7 +135,7 @@ impl<R: Runtime> Driver<R> {
             runtime,
             shared,
             machine,
-            ledger: Ledger::new(),
+            ledger: Ledger::new(latency),
             connections: Vec::new(),
             open_connections: 0,
             groups: Vec::new(),

@@ -8,6 +8,7 @@ use rocketmq_core::wire::SendStatus;
 use rocketmq_core::{Completion, Delivery, Instant, OpId, Room, SendError, SendErrorKind};
 
 use crate::client::{CloseReport, Stats};
+use crate::histogram::Recorder;
 use crate::shared::{Ended, Request, SendSlot};
 use crate::slot::Slot;
 
@@ -22,6 +23,8 @@ pub(crate) struct Ledger {
     pub(crate) ended: Vec<Ended>,
     /// Callers to be woken once no lock is held, all together.
     pub(crate) wakers: Vec<Waker>,
+    /// Latencies of stored sends.
+    latency: Arc<Recorder>,
     /// What happened since the close began.
     report: Option<CloseReport>,
 }
@@ -35,13 +38,14 @@ struct Open {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Ledger {
+    pub(crate) fn new(latency: Arc<Recorder>) -> Ledger {
         Ledger {
             open: Vec::new(),
             epochs: Epochs::new(),
             stats: Stats::default(),
             ended: Vec::new(),
             wakers: Vec::new(),
+            latency,
             report: None,
         }
     }
@@ -105,7 +109,7 @@ impl Ledger {
 
     /// The counters, with the number of connections filled in.
     pub(crate) fn stats(&self, connections: usize) -> Stats {
-        Stats { connections, ..self.stats }
+        Stats { connections, ..self.stats.clone() }
     }
 
     /// Names of all sends that have not ended.
@@ -127,6 +131,7 @@ impl Ledger {
         let failed = match result {
             Ok(Completion::Stored(receipt)) => {
                 stats.acknowledged += 1;
+                self.latency.record(receipt.elapsed);
                 stats.weak += u64::from(receipt.status != SendStatus::SendOk);
                 receipt.failed_attempts.len()
             }

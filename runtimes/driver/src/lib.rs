@@ -21,6 +21,7 @@ mod environment;
 mod events;
 #[cfg(feature = "futures-io")]
 mod futures_stream;
+mod histogram;
 mod identity;
 mod ledger;
 pub mod manual;
@@ -41,6 +42,7 @@ pub use compression::{DecompressError, decompress};
 pub use driver::Driver;
 pub use environment::{NAMESRV_ADDR, config_from_env};
 pub use events::{EVENTS_MAX, EventStream};
+pub use histogram::Histogram;
 pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
 pub use producer::{Producer, SendOptions};
 pub use rocketmq_core::wire::{

@@ -14,6 +14,7 @@ use rocketmq_core::{
 
 use crate::client::{CloseReport, Stats};
 use crate::events::Hub;
+use crate::histogram::Recorder;
 use crate::identity::Identity;
 use crate::runtime::Clock;
 use crate::signal::Signal;
@@ -153,6 +154,8 @@ pub(crate) struct Shared {
     pub(crate) signal: Arc<Signal>,
     pub(crate) identity: Identity,
     pub(crate) hub: Hub,
+    /// Latencies of stored sends, recorded by the driver.
+    pub(crate) latency: Arc<Recorder>,
     state: Mutex<State>,
 }
 
@@ -204,6 +207,7 @@ impl Shared {
             signal: Arc::default(),
             identity,
             hub: Hub::default(),
+            latency: Arc::new(Recorder::new()),
             state: Mutex::new(state),
         }
     }
@@ -342,10 +346,12 @@ impl Shared {
     /// Counters, as of the driver's latest turn.
     pub(crate) fn stats(&self) -> Stats {
         let state = self.lock();
-        let mut stats = state.stats;
+        let mut stats = state.stats.clone();
         stats.in_flight = state.admission.messages();
         stats.in_flight_bytes = state.admission.bytes();
         stats.waiting = state.waiting.len();
+        drop(state);
+        stats.latency = self.latency.snapshot();
         stats
     }
 
@@ -374,7 +380,7 @@ impl Shared {
         wakers: &mut Vec<Waker>,
     ) -> Exchange {
         let mut state = self.lock();
-        state.stats = *stats;
+        state.stats.clone_from(stats);
         state.expire(now, expired);
         state.admit(wakers);
         std::mem::swap(&mut state.commands, batch);
@@ -386,7 +392,7 @@ impl Shared {
     /// woken afterwards.
     pub(crate) fn release(&self, stats: &Stats, ended: &mut Vec<Ended>, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
-        state.stats = *stats;
+        state.stats.clone_from(stats);
         for Ended { op, room } in ended.drain(..) {
             state.admission.release(room);
             state.ids.free(op);

@@ -26,6 +26,7 @@ pub mod closing;
 pub mod dropping;
 pub mod events;
 pub mod faults;
+pub mod hooks;
 pub mod lifetimes;
 pub mod name_servers;
 mod place;
@@ -205,6 +206,9 @@ macro_rules! conformance {
                 handles_cross_threads_and_futures_are_small;
             events: a_fail_over_is_told_in_order, a_slow_reader_loses_the_oldest_events,
                 events_end_with_the_client;
+            hooks: interceptors_that_panic_or_refuse_cost_their_own_send,
+                interceptors_hear_of_attempts_that_a_dropped_driver_leaves,
+                the_histogram_holds_the_latency_of_every_stored_send;
         }
     };
     (@names; $($module:ident: $($case:ident),+;)+) => {
