@@ -524,7 +524,7 @@ impl<R: Runtime> Driver<R> {
                 Output::Closed => self.closed = true,
                 Output::Event(event) => {
                     #[cfg(feature = "tracing")]
-                    crate::telemetry::event(&event);
+                    crate::telemetry::event(&event, |op| self.ledger.span(op));
                     self.runtime.observe(&event);
                     self.shared.hub.publish(event, &mut self.ledger.wakers);
                 }

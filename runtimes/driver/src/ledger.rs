@@ -70,6 +70,8 @@ impl Ledger {
         let Some(open) = entry.and_then(|e| e.take_if(|e| e.generation == op.generation)) else {
             return;
         };
+        #[cfg(feature = "tracing")]
+        crate::telemetry::ended(&open.slot.span(), &result);
         self.count(&result);
         if let Some(report) = &mut self.report {
             note(report, &result, &open.slot);
@@ -112,6 +114,14 @@ impl Ledger {
         Stats { connections, ..self.stats.clone() }
     }
 
+    /// The span of a send that has not ended.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self, op: OpId) -> tracing::Span {
+        let open = self.open.get(op.index as usize).and_then(Option::as_ref);
+        let open = open.filter(|open| open.generation == op.generation);
+        open.map_or_else(tracing::Span::none, |open| open.slot.span())
+    }
+
     /// Names of all sends that have not ended.
     pub(crate) fn open_ops(&self) -> Vec<OpId> {
         let name = |(index, open): (usize, &Option<Open>)| {
@@ -147,8 +157,6 @@ impl Ledger {
             }
             Ok(_) => 0,
             Err(error) => {
-                #[cfg(feature = "tracing")]
-                crate::telemetry::failure(error);
                 match error.delivery() {
                     Delivery::NotSent => stats.not_sent += 1,
                     Delivery::Refused => stats.refused += 1,

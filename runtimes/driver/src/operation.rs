@@ -50,6 +50,14 @@ impl Content {
         }
     }
 
+    #[cfg(feature = "tracing")]
+    fn messages(&self) -> &[Message] {
+        match self {
+            Content::One(message) => std::slice::from_ref(message),
+            Content::Batch(messages) => messages,
+        }
+    }
+
     /// Gives everything back, because of `kind`.
     fn not_sent(self, kind: SendErrorKind) -> SendError {
         match self {
@@ -80,6 +88,8 @@ struct New {
     mode: Mode,
     called: ClockReading,
     announce: bool,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
 }
 
 pub(crate) struct Open {
@@ -150,7 +160,17 @@ impl Operation {
     ) -> Operation {
         let clock = &producer.shared().clock;
         let called = ClockReading { instant: clock.now(), wall: clock.wall() };
-        let new = New { content, options, mode, called, announce: false };
+        #[cfg(feature = "tracing")]
+        let span = crate::telemetry::span(content.messages(), &producer.shared().config);
+        let new = New {
+            content,
+            options,
+            mode,
+            called,
+            announce: false,
+            #[cfg(feature = "tracing")]
+            span,
+        };
         Operation { producer: producer.clone(), stage: Stage::New(new) }
     }
 
@@ -166,7 +186,7 @@ impl Operation {
         if let Stage::New(new) = std::mem::replace(&mut self.stage, Stage::Done) {
             let Some(selection) = new.selection() else {
                 let kind = SendErrorKind::Selector(SelectorFailure::WouldWait);
-                return Err(new.content.not_sent(kind));
+                return Err(self.refuse(new, kind, Vec::new()));
             };
             self.submit(new, selection, false)?;
         }
@@ -231,23 +251,46 @@ impl Operation {
         };
         Poll::Ready(match selection {
             Ok(selection) => self.submit(new, selection, true),
-            Err((kind, said)) => {
-                let elapsed = self.producer.shared().clock.now();
-                let elapsed = elapsed.saturating_since(new.called.instant);
-                let error = new.content.not_sent(kind).with_name_servers(said);
-                Err(error.with_elapsed(elapsed))
-            }
+            Err((kind, said)) => Err(self.refuse(new, kind, said)),
         })
     }
 
-    /// Prepares and submits the message.
+    /// Ends a send that has no queue.
+    fn refuse(&self, new: New, kind: SendErrorKind, said: Vec<NameServerFailure>) -> SendError {
+        let shared = self.producer.shared();
+        let elapsed = shared.clock.now().saturating_since(new.called.instant);
+        let unique_key = shared.identity.next_key(new.called.wall, &*shared.clock);
+        let error = new.content.not_sent(kind).with_name_servers(said);
+        let error = error.with_elapsed(elapsed).or_unique_key(unique_key);
+        #[cfg(feature = "tracing")]
+        crate::telemetry::failed(&new.span, &error);
+        error
+    }
+
     fn submit(&mut self, new: New, selection: Selection, wait: bool) -> Result<(), SendError> {
+        #[cfg(feature = "tracing")]
+        let span = new.span.clone();
+        let open = self.open(new, selection, wait);
+        #[cfg(feature = "tracing")]
+        match &open {
+            Ok(open) => crate::telemetry::named(&span, open.unique_key),
+            Err(error) => crate::telemetry::failed(&span, error),
+        }
+        self.stage = Stage::Open(open?);
+        Ok(())
+    }
+
+    /// Prepares and submits the message.
+    fn open(&self, new: New, selection: Selection, wait: bool) -> Result<Open, SendError> {
         let shared = self.producer.shared();
         let started = new.called.instant;
         let message = new.content.prepare(shared, new.called)?;
         let message = compress_message(message, &new.options, &shared.config)?;
         let unique_key = message.unique_key();
+        #[cfg(not(feature = "tracing"))]
         let slot = Arc::new(Slot::new());
+        #[cfg(feature = "tracing")]
+        let slot = Arc::new(Slot::with_span(new.span));
         let time = new.options.timeout.unwrap_or(shared.config.send_timeout);
         let unlimited = new.options.unlimited_wait_for_room;
         let patient = wait && unlimited.unwrap_or(shared.config.unlimited_wait_for_room);
@@ -269,8 +312,7 @@ impl Operation {
             Placement::Accepted => None,
             Placement::Waiting(number) => Some(number),
         };
-        self.stage = Stage::Open(Open { slot, number, unique_key });
-        Ok(())
+        Ok(Open { slot, number, unique_key })
     }
 
     /// The caller has gone.

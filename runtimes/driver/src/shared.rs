@@ -63,8 +63,10 @@ impl Request {
 
     /// Ends a send that the machine never saw, at `now`. Gives the waker of the caller.
     pub(crate) fn refuse(self, kind: SendErrorKind, now: Instant) -> Option<Waker> {
-        let error = self.error(kind, now);
-        self.slot.end(Err(error))
+        let result = Err(self.error(kind, now));
+        #[cfg(feature = "tracing")]
+        crate::telemetry::ended(&self.slot.span(), &result);
+        self.slot.end(result)
     }
 
     /// What a send ends with at `now` that the machine never saw.

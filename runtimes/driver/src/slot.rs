@@ -16,6 +16,9 @@ enum State<T> {
     Pending {
         op: Option<OpId>,
         waker: Option<Waker>,
+        /// Closes when the send ends, whoever still holds the slot.
+        #[cfg(feature = "tracing")]
+        span: tracing::Span,
     },
     Ended {
         result: T,
@@ -26,14 +29,34 @@ enum State<T> {
 
 impl<T> Slot<T> {
     pub(crate) const fn new() -> Slot<T> {
-        Slot(Mutex::new(State::Pending { op: None, waker: None }))
+        Slot(Mutex::new(State::Pending {
+            op: None,
+            waker: None,
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::none(),
+        }))
+    }
+
+    /// For a send with this span.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn with_span(span: tracing::Span) -> Slot<T> {
+        Slot(Mutex::new(State::Pending { op: None, waker: None, span }))
+    }
+
+    /// The span of the send, while it is open.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self) -> tracing::Span {
+        match &*self.lock() {
+            State::Pending { span, .. } => span.clone(),
+            State::Ended { .. } | State::Taken => tracing::Span::none(),
+        }
     }
 
     /// Notes that the send has room, under the name `op`. Gives the waker of the one who waits if
     /// `announce` is set; otherwise it stays for the result.
     pub(crate) fn accept(&self, accepted: OpId, announce: bool) -> Option<Waker> {
         match &mut *self.lock() {
-            State::Pending { op, waker } => {
+            State::Pending { op, waker, .. } => {
                 *op = Some(accepted);
                 if announce { waker.take() } else { None }
             }
@@ -44,9 +67,12 @@ impl<T> Slot<T> {
     /// Leaves the result, once. Gives the waker of the one who waits, to be woken when no lock is
     /// held.
     pub(crate) fn end(&self, result: T) -> Option<Waker> {
+        // Dropped after the lock: that closes it, which is the subscriber's code.
+        #[cfg(feature = "tracing")]
+        let _span = self.span();
         let mut state = self.lock();
         match &mut *state {
-            State::Pending { op, waker } => {
+            State::Pending { op, waker, .. } => {
                 let (waker, accepted) = (waker.take(), op.is_some());
                 *state = State::Ended { result, accepted };
                 waker
@@ -82,7 +108,7 @@ impl<T> Slot<T> {
     /// Waits for room: ready once the send has a name, or with `false` if it ended without.
     pub(crate) fn poll_accepted(&self, cx: &Context<'_>) -> Poll<bool> {
         match &mut *self.lock() {
-            State::Pending { op: None, waker } => {
+            State::Pending { op: None, waker, .. } => {
                 remember(waker, cx);
                 Poll::Pending
             }

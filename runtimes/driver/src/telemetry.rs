@@ -1,13 +1,139 @@
-//! Events of the core as `tracing` events. Levels go by meaning: `warn` for what a person may have
-//! to look at, `info` for changes of state, `debug` for single attempts.
+//! Sends as `tracing` spans and what happens as `tracing` events, with the names that OpenTelemetry
+//! gives them. Levels go by meaning: `warn` for what a person may have to look at, `info` for sends
+//! and changes of state, `debug` for single attempts.
+//!
+//! Neither bodies nor properties appear, so tag and keys, which are properties, do not either.
 
-use rocketmq_core::{Event, SendError};
-use tracing::{debug, info, warn};
+use rocketmq_core::wire::UniqueKey;
+use rocketmq_core::{
+    Completion, Config, Event, InvalidMessage, Message, OpId, SendError, SendErrorKind,
+};
+use tracing::field::{Empty, display};
+use tracing::{Span, debug, info, info_span, warn};
 
 const SYSTEM: &str = "rocketmq";
 
-/// Emits one event of the core.
-pub(crate) fn event(event: &Event) {
+// ---- Sends ----------------------------------------------------------------------------------
+
+/// The span of a send of one message or of a batch, from the call to the end, whoever awaits it.
+// OpenTelemetry: semantic conventions for messaging spans, "send" spans of producers
+pub(crate) fn span(messages: &[Message], config: &Config) -> Span {
+    let topic = messages.first().map(Message::topic).unwrap_or_default();
+    let bytes: usize = messages.iter().map(|message| message.body().len()).sum();
+    let span = info_span!(
+        "send",
+        otel.name = Empty,
+        otel.kind = "producer",
+        otel.status_code = Empty,
+        messaging.system = SYSTEM,
+        messaging.operation.name = "send",
+        messaging.operation.type = "send",
+        messaging.client.id = &*config.client_id,
+        messaging.destination.name = topic,
+        messaging.destination.partition.id = Empty,
+        messaging.message.id = Empty,
+        messaging.message.body.size = bytes,
+        messaging.batch.message_count = Empty,
+        messaging.rocketmq.namespace = Empty,
+        server.address = Empty,
+        error.type = Empty,
+        delivery = Empty,
+        attempts = Empty,
+    );
+    if !span.is_disabled() {
+        span.record("otel.name", display(format_args!("send {topic}")));
+        if messages.len() != 1 {
+            span.record("messaging.batch.message_count", messages.len() as u64);
+        }
+        if !config.namespace.is_empty() {
+            span.record("messaging.rocketmq.namespace", &*config.namespace);
+        }
+    }
+    span
+}
+
+/// The send has its unique key.
+pub(crate) fn named(span: &Span, unique_key: UniqueKey) {
+    if !span.is_disabled() {
+        span.record("messaging.message.id", display(unique_key));
+    }
+}
+
+/// The send has ended; its span closes.
+pub(crate) fn ended(span: &Span, result: &Result<Completion, SendError>) {
+    match result {
+        Ok(Completion::Stored(receipt)) if !span.is_disabled() => {
+            span.record("server.address", &*receipt.address);
+            if let Some(position) = receipt.position {
+                let partition = display(position.queue_id);
+                span.record("messaging.destination.partition.id", partition);
+            }
+            span.record("delivery", "stored");
+            span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
+        }
+        Ok(Completion::Sent(receipt)) if !span.is_disabled() => {
+            span.record("server.address", &*receipt.address);
+            span.record("messaging.destination.partition.id", display(receipt.queue_id));
+            span.record("delivery", "handed over");
+            span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
+        }
+        Ok(_) => {}
+        Err(error) => failed(span, error),
+    }
+}
+
+/// The send has failed; its span closes.
+pub(crate) fn failed(span: &Span, error: &SendError) {
+    let (kind, delivery) = (error_type(error.kind()), display(error.delivery()));
+    span.record("otel.status_code", "ERROR");
+    span.record("error.type", kind);
+    span.record("delivery", &delivery);
+    span.record("attempts", error.attempts().len() as u64);
+    let _in = span.enter();
+    let id = error.unique_key().map(display);
+    // What is wrong with a message is told with a part of it.
+    let shown = match error.kind() {
+        SendErrorKind::Invalid(InvalidMessage::Forbidden(_)) => Some(error),
+        SendErrorKind::Invalid(_) => None,
+        _ => Some(error),
+    };
+    warn!(
+        messaging.system = SYSTEM,
+        messaging.operation.name = "send",
+        messaging.destination.name = error.topic(),
+        messaging.message.id = id,
+        error.type = kind,
+        delivery,
+        error = shown.map(display),
+        "send failed"
+    );
+}
+
+/// The class of a failure: one of few words, for whoever counts them.
+fn error_type(kind: &SendErrorKind) -> &'static str {
+    match kind {
+        SendErrorKind::Invalid(_) => "invalid",
+        SendErrorKind::NameServerUnreachable => "name_server_unreachable",
+        SendErrorKind::TopicNotFound => "topic_not_found",
+        SendErrorKind::NoWritableQueue => "no_writable_queue",
+        SendErrorKind::NoSuchQueue(_) => "no_such_queue",
+        SendErrorKind::Timeout => "timeout",
+        SendErrorKind::Broker { .. } => "broker",
+        SendErrorKind::PermissionDenied { .. } => "permission_denied",
+        SendErrorKind::Transport => "transport",
+        SendErrorKind::Backpressure(_) => "backpressure",
+        SendErrorKind::Cancelled => "cancelled",
+        SendErrorKind::Closed => "closed",
+        SendErrorKind::InterceptorPanicked => "interceptor_panicked",
+        SendErrorKind::DriverStopped => "driver_stopped",
+        _ => "other",
+    }
+}
+
+// ---- Events ---------------------------------------------------------------------------------
+
+/// Emits one event of the core, in the span of the send that it is about.
+pub(crate) fn event(event: &Event, span_of: impl Fn(OpId) -> Span) {
     match event {
         Event::Connected { address, .. } => {
             info!(messaging.system = SYSTEM, server.address = %address, "connected");
@@ -32,38 +158,52 @@ pub(crate) fn event(event: &Event) {
             %failure,
             "route look-up failed"
         ),
-        Event::AttemptStarted { op, number, broker_name, queue_id } => debug!(
+        Event::InterceptorPanicked { hook, unique_key } => warn!(
             messaging.system = SYSTEM,
-            messaging.operation.name = "send",
-            messaging.destination.partition.id = queue_id,
-            broker = %broker_name,
-            %op,
-            attempt = number,
-            "attempt started"
+            messaging.message.id = unique_key.map(display),
+            %hook,
+            "an interceptor panicked"
         ),
-        Event::AttemptFailed { op, number, broker_name, failure, retry_at } => debug!(
-            messaging.system = SYSTEM,
-            messaging.operation.name = "send",
-            broker = %broker_name,
-            %op,
-            attempt = number,
-            %failure,
-            again = retry_at.is_some(),
-            "attempt failed"
-        ),
-        other => debug!(messaging.system = SYSTEM, event = ?other, "client event"),
+        other => attempt(other, span_of),
     }
 }
 
-/// Emits the failure of a whole send. Neither body nor properties appear.
-pub(crate) fn failure(error: &SendError) {
-    warn!(
-        messaging.system = SYSTEM,
-        messaging.operation.name = "send",
-        messaging.destination.name = error.topic(),
-        messaging.message.id = error.unique_key().map(tracing::field::display),
-        delivery = ?error.delivery(),
-        %error,
-        "send failed"
-    );
+fn attempt(event: &Event, span_of: impl Fn(OpId) -> Span) {
+    match event {
+        Event::AttemptStarted { op, unique_key, number, broker_name, queue_id } => {
+            let _in = span_of(*op).entered();
+            debug!(
+                messaging.system = SYSTEM,
+                messaging.operation.name = "send",
+                messaging.message.id = %unique_key,
+                messaging.destination.partition.id = queue_id,
+                broker = %broker_name,
+                attempt = number,
+                "attempt started"
+            );
+        }
+        Event::AttemptFailed { op, unique_key, number, broker_name, failure, retry_at } => {
+            let _in = span_of(*op).entered();
+            debug!(
+                messaging.system = SYSTEM,
+                messaging.operation.name = "send",
+                messaging.message.id = %unique_key,
+                broker = %broker_name,
+                attempt = number,
+                %failure,
+                again = retry_at.is_some(),
+                "attempt failed"
+            );
+        }
+        Event::RetryWithheld { op, unique_key, .. } => {
+            let _in = span_of(*op).entered();
+            debug!(
+                messaging.system = SYSTEM,
+                messaging.operation.name = "send",
+                messaging.message.id = %unique_key,
+                "no budget for another attempt"
+            );
+        }
+        other => debug!(messaging.system = SYSTEM, event = ?other, "client event"),
+    }
 }
