@@ -56,7 +56,14 @@ struct Shared {
     /// The timer waits here.
     due: Condvar,
     /// Taken before `inner`, never while holding it.
-    ports: Mutex<BTreeMap<Node, Port>>,
+    ports: Mutex<BTreeMap<(Node, Gate), Port>>,
+}
+
+/// Which of a server's ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Gate {
+    Own,
+    Vip,
 }
 
 #[derive(Debug)]
@@ -92,9 +99,16 @@ impl LoopbackCluster {
         let mut cluster = Cluster::new(config.wall_start_ms(wall.as_millis() as i64));
         let mut ports = BTreeMap::new();
         for node in cluster.nodes() {
+            if cluster.vip_address(node).is_some() {
+                let (port, vip) = Port::reserve_pair()?;
+                cluster.set_address(node, port.address());
+                ports.insert((node, Gate::Own), port);
+                ports.insert((node, Gate::Vip), vip);
+                continue;
+            }
             let port = Port::reserve()?;
             cluster.set_address(node, port.address());
-            ports.insert(node, port);
+            ports.insert((node, Gate::Own), port);
         }
         let shared = Arc::new(Shared {
             start: Instant::now(),
@@ -264,19 +278,19 @@ impl Shared {
                     (Listener::Open | Listener::Mute, _) => Mode::Accepting,
                 }
             };
-            ports.keys().map(|node| (*node, mode(*node))).collect()
+            ports.keys().map(|(node, gate)| (*node, *gate, mode(*node))).collect()
         };
-        for (node, mode) in wanted {
-            let Some(port) = ports.get_mut(&node) else {
+        for (node, gate, mode) in wanted {
+            let Some(port) = ports.get_mut(&(node, gate)) else {
                 continue;
             };
             let shared = Arc::clone(self);
-            port.change(mode, move |stream| shared.connected(node, stream))?;
+            port.change(mode, move |stream| shared.connected(node, gate, stream))?;
         }
         Ok(())
     }
 
-    fn connected(self: &Arc<Self>, node: Node, stream: TcpStream) {
+    fn connected(self: &Arc<Self>, node: Node, gate: Gate, stream: TcpStream) {
         // Both only shape timing; a socket that refuses them is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
@@ -291,6 +305,9 @@ impl Shared {
         inner.sockets.insert(connection, Arc::clone(&socket));
         let now_ns = self.now_ns();
         inner.cluster.handle_connected(now_ns, node, connection);
+        if gate == Gate::Vip {
+            inner.cluster.mark_vip(connection);
+        }
         let shared = Arc::clone(self);
         let reader = thread::Builder::new().name(format!("{node:?} {}", connection.0));
         let reader = reader.spawn(move || shared.serve(node, connection, &socket));

@@ -23,12 +23,15 @@ pub use place::{Park, Servers};
 
 pub mod batches;
 pub mod closing;
+pub mod discovery;
 pub mod dropping;
 pub mod events;
 pub mod faults;
 pub mod hooks;
+pub mod lifecycle;
 pub mod lifetimes;
 pub mod name_servers;
+pub mod naming;
 mod place;
 pub mod room;
 mod scene;
@@ -204,6 +207,15 @@ macro_rules! conformance {
                 a_client_outlives_the_runtimes_it_is_used_from,
                 handles_are_used_without_any_runtime, an_idle_client_is_not_polled,
                 handles_cross_threads_and_futures_are_small;
+            naming: a_namespace_is_on_the_wire_and_nowhere_else,
+                a_namespace_leaves_the_default_topic_alone,
+                a_namespace_of_the_second_version_is_in_every_request,
+                messages_go_to_the_vip_port_and_all_else_does_not,
+                brokers_know_the_client_by_its_id, a_named_topic_makes_brokers_know_the_group;
+            discovery: name_servers_are_looked_up_by_url,
+                a_look_up_that_fails_is_told_and_tried_again,
+                the_list_of_name_servers_is_replaced;
+            lifecycle: every_call_in_every_state, a_start_that_fails_leaves_nothing;
             events: a_fail_over_is_told_in_order, a_slow_reader_loses_the_oldest_events,
                 events_end_with_the_client;
             hooks: interceptors_that_panic_or_refuse_cost_their_own_send,

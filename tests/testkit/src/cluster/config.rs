@@ -80,6 +80,7 @@ pub struct ClusterConfig {
     pub(crate) record_frames: bool,
     pub(crate) body_bytes_max: usize,
     pub(crate) batch_topics: BTreeSet<String>,
+    pub(crate) vip_ports: bool,
 }
 
 impl ClusterConfig {
@@ -99,6 +100,7 @@ impl ClusterConfig {
             record_frames: true,
             body_bytes_max: 4 * 1024 * 1024,
             batch_topics: BTreeSet::new(),
+            vip_ports: false,
         }
     }
 
@@ -141,6 +143,13 @@ impl ClusterConfig {
     #[must_use]
     pub fn auto_create_topics(mut self, on: bool) -> Self {
         self.auto_create_topics = on;
+        self
+    }
+
+    /// Whether brokers listen on their VIP ports as well, two below their own; off by default.
+    #[must_use]
+    pub fn vip_ports(mut self, on: bool) -> Self {
+        self.vip_ports = on;
         self
     }
 

@@ -308,8 +308,21 @@ impl Cluster {
 
     /// The server that listens at an address, `host:port`.
     pub fn node_at(&self, address: &str) -> Option<Node> {
-        let listens = |node: &&Node| self.address(**node).to_string() == address;
+        let is = |it: SocketAddr| it.to_string() == address;
+        let listens =
+            |node: &&Node| is(self.address(**node)) || self.vip_address(**node).is_some_and(is);
         self.states.keys().find(listens).copied()
+    }
+
+    /// The VIP port of a broker, if brokers have one.
+    // Java: BrokerStartup, the fast remoting server listens two ports below.
+    pub fn vip_address(&self, node: Node) -> Option<SocketAddr> {
+        if !self.config.vip_ports || !matches!(node, Node::Broker(_)) {
+            return None;
+        }
+        let mut address = self.address(node);
+        address.set_port(address.port().checked_sub(2)?);
+        Some(address)
     }
 
     /// The host says where a server listens; routes and message ids show it.

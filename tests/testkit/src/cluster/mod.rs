@@ -33,6 +33,7 @@ use crate::wire::{
 mod broker;
 mod config;
 mod control;
+mod lookup;
 mod name_server;
 mod script;
 mod static_topic;
@@ -41,6 +42,7 @@ mod store;
 pub use config::{
     AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ReplyEncoding, ServerVersion, TopicConfig,
 };
+pub use lookup::LookupRecord;
 pub use name_server::RouteOverride;
 pub use script::{Fault, Rule, RuleId};
 pub use store::Stored;
@@ -130,6 +132,8 @@ pub struct FrameRecord {
     pub node: Node,
     /// Over which connection.
     pub connection: ConnectionId,
+    /// Whether that leads to a broker's VIP port.
+    pub vip: bool,
     /// Code of the request, or of an answer to a request of the server.
     pub code: i32,
     /// Response and oneway bits.
@@ -185,6 +189,7 @@ pub struct Cluster {
     connections: BTreeMap<ConnectionId, Connection>,
     actions: VecDeque<Action>,
     frames: Vec<FrameRecord>,
+    lookup: lookup::Lookup,
     /// Answers held until another client answered: by the connection and id of that request.
     held_answers: BTreeMap<(ConnectionId, i32), HeldAnswer>,
     next_opaque: i32,
@@ -194,6 +199,7 @@ pub struct Cluster {
 struct Connection {
     node: Node,
     mute: bool,
+    vip: bool,
     /// A delayed end is under way: nothing is read any more.
     ending: bool,
     buffer: Vec<u8>,
@@ -235,6 +241,7 @@ impl Cluster {
             connections: BTreeMap::new(),
             actions: VecDeque::new(),
             frames: Vec::new(),
+            lookup: lookup::Lookup::default(),
             held_answers: BTreeMap::new(),
             next_opaque: 0,
         }
@@ -250,8 +257,16 @@ impl Cluster {
             return;
         }
         let mute = state.listener == Listener::Mute;
-        let fresh = Connection { node, mute, ending: false, buffer: Vec::new(), decided: None };
+        let (vip, ending, buffer, decided) = (false, false, Vec::new(), None);
+        let fresh = Connection { node, mute, vip, ending, buffer, decided };
         self.connections.insert(connection, fresh);
+    }
+
+    /// The connection leads to the VIP port of its broker.
+    pub fn mark_vip(&mut self, connection: ConnectionId) {
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.vip = true;
+        }
     }
 
     /// Bytes of a client arrived.
@@ -295,9 +310,12 @@ impl Cluster {
         let Some(state) = self.connections.get_mut(&connection) else {
             return;
         };
-        if state.mute {
+        if state.mute || self.serve_lookup(node, connection) {
             return;
         }
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
         let buffer = std::mem::take(&mut state.buffer);
         let mut rest = buffer.as_slice();
         // A fault may end the connection in between; what follows is then not read any more.
@@ -353,10 +371,12 @@ impl Cluster {
             return;
         };
         if self.config.record_frames {
+            let vip = self.connections.get(&connection).is_some_and(|state| state.vip);
             self.frames.push(FrameRecord {
                 at_ns: self.now_ns,
                 node,
                 connection,
+                vip,
                 code: command.code,
                 flag: command.flag,
                 opaque: command.opaque,

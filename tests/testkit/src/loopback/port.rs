@@ -44,6 +44,26 @@ impl Port {
         Ok(Self { address, mode: Mode::Closed, acceptor: None, hole: None, _reserve: reserve })
     }
 
+    /// A free port, and the one two below it, which is free as well.
+    pub(super) fn reserve_pair() -> io::Result<(Self, Self)> {
+        for _ in 0..100 {
+            let upper = Self::reserve()?;
+            let mut address = upper.address;
+            let Some(port) = address.port().checked_sub(2) else { continue };
+            address.set_port(port);
+            // Only this one fails if another cluster holds the port without listening.
+            if TcpListener::bind(address).is_err() {
+                continue;
+            }
+            if let Ok(reserve) = bind(address) {
+                let (mode, acceptor, hole) = (Mode::Closed, None, None);
+                let lower = Self { address, mode, acceptor, hole, _reserve: reserve };
+                return Ok((upper, lower));
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -126,6 +126,10 @@ impl Network {
                     link.server_open = true;
                 }
                 self.cluster.handle_connected(self.now, node, ConnectionId(id.0));
+                let vip = self.cluster.vip_address(node).map(|address| address.to_string());
+                if vip.is_some_and(|vip| self.links.get(&id).is_some_and(|it| it.address == vip)) {
+                    self.cluster.mark_vip(ConnectionId(id.0));
+                }
             }
         }
     }
