@@ -1,12 +1,12 @@
 //! The states of a client and what each call does in them, as one table.
 //!
-//! | state | how it is here | send, submit | `producer` | `close` | `wait_ready` | start |
-//! | --- | --- | --- | --- | --- | --- | --- |
-//! | before the start | only a `Config` is there, which has no calls | – | – | – | – | gives a new client |
-//! | Idle | the driver was not polled yet | accepted, waits | works | closes | waits | another client |
-//! | Running | | works | works | closes | works | another client |
-//! | Draining | `close` waits for open sends | `Closed` | `Closed` | waits too | not ready | another client |
-//! | Closed | | `Closed` | `Closed` | empty report | not ready | another client |
+//! | state | send, submit | `producer` | `close` | `wait_ready` | start |
+//! | --- | --- | --- | --- | --- | --- |
+//! | no client yet | – | – | – | – | a client |
+//! | Idle: the driver was not polled | waits | works | closes | waits | another client |
+//! | Running | works | works | closes | works | another client |
+//! | Draining: open sends end | `Closed` | `Closed` | waits too | not ready | another client |
+//! | Closed | `Closed` | `Closed` | empty report | not ready | another client |
 //!
 //! A client cannot be started twice: starting consumes its settings. What cannot be read or
 //! registered leaves nothing behind and may be tried again.
