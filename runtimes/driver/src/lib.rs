@@ -50,11 +50,11 @@ pub use rocketmq_core::wire::{
 };
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, CloseReason,
-    Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure,
-    Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
+    Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure, Event,
+    EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
     InvalidMessage, Message, MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl,
     NotReady, OnewayReceipt, OrderKey, Periodic, PublishQueues, QueuePosition, QueueRange,
     QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,
-    SendContext, SendError, SendErrorKind, SendReceipt, Stage, UrlError, WallTime, WhenDown,
+    SendContext, SendError, SendErrorKind, SendReceipt, Stage, UrlError, WhenDown,
 };
 pub use selector::Selector;

@@ -301,14 +301,28 @@ impl SendOptions {
         self
     }
 
-    /// Sets what happens while the broker of the chosen queue is down.
+    /// Sets what happens while the broker of the chosen queue is down. Means nothing with a selector
+    /// that has the choice among brokers.
     #[must_use]
     pub fn with_when_down(mut self, when_down: WhenDown) -> SendOptions {
         self.when_down = when_down;
         self
     }
 
-    /// Keeps the order of messages with this key.
+    /// Keeps the order of messages with this key: of all sends of the client with the same topic and
+    /// key, one is under way at a time, in the order in which they were taken in. They go to the
+    /// queue of the key, by [`Selector::rendezvous`] unless another selector is set, and an attempt
+    /// of which nobody knows whether it was stored is the last.
+    ///
+    /// So the acknowledged ones are in their queue in that order. Those behind one that fails go on;
+    /// [the manual](crate::manual::ordering) says what that means for one that ends as unknown.
+    ///
+    /// ```
+    /// use rocketmq_driver::{SendOptions, WhenDown};
+    ///
+    /// let order = SendOptions::new().ordered("order-42").with_when_down(WhenDown::Fail);
+    /// assert!(order.order.is_some());
+    /// ```
     #[must_use]
     pub fn ordered(mut self, key: impl AsRef<[u8]>) -> SendOptions {
         self.order = Some(OrderKey::of(key.as_ref()));

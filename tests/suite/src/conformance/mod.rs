@@ -30,12 +30,12 @@ pub mod faults;
 pub mod hooks;
 pub mod lifecycle;
 pub mod lifetimes;
-pub mod messages;
 pub mod name_servers;
 pub mod naming;
 mod place;
 pub mod room;
 mod scene;
+pub mod selecting;
 pub mod sending;
 
 /// After this a case hangs.
@@ -167,8 +167,9 @@ macro_rules! conformance {
                 an_unreadable_receipt_of_a_batch_is_one_for_all,
                 a_batch_takes_room_for_its_size_as_sent,
                 batches_are_cancelled_whole_and_do_not_mix;
-            messages: bodies_are_compressed_when_that_helps,
-                a_message_that_was_compressed_comes_back_as_it_was, delays_reach_the_broker;
+            selecting: hashes_choose_the_queue, the_queues_of_a_topic,
+                a_question_for_queues_ends_in_time, a_function_chooses_the_queue,
+                a_function_that_fails_fails_its_own_send, ordered_submits_are_stored_in_order;
             room: senders_wait_and_go_on_in_the_order_in_which_they_came,
                 try_submit_without_room_gives_the_message_back,
                 no_room_in_time_names_the_bound_on_messages,

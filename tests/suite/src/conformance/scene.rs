@@ -18,6 +18,9 @@ pub(super) const TOPIC: &str = "Orders";
 /// The first broker.
 pub(super) const A: Node = Node::Broker(0);
 
+/// The second broker.
+pub(super) const B: Node = Node::Broker(1);
+
 /// The first name server.
 pub(super) const NAMES: Node = Node::NameServer(0);
 
@@ -175,14 +178,4 @@ pub(super) async fn idle<H: Harness>(on: &H, producer: &Producer) {
         (stats.in_flight, stats.in_flight_bytes, stats.waiting) == (0, 0, 0)
     })
     .await;
-}
-
-/// Bytes that no mix-up leaves as they are.
-pub(super) fn noise(length: usize, seed: usize) -> Vec<u8> {
-    let mut state = seed as u32 + 1;
-    let step = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(step).take(length).collect()
 }

@@ -3,7 +3,6 @@
 mod chaos;
 mod discovery;
 mod ledger;
-mod messages;
 mod scenarios;
 mod swarm;
 mod users;

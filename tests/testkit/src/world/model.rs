@@ -371,6 +371,7 @@ impl Story<'_> {
                 self.withheld(last)
             }
             SendErrorKind::Timeout => self.timeout(last),
+            SendErrorKind::WaitedForOrder => self.waited(),
             SendErrorKind::NameServerUnreachable => {
                 if self.end.at.ns < self.send.deadline_ns {
                     return object(3, "its time was not over");
@@ -413,6 +414,31 @@ impl Story<'_> {
         (made < burst).then(|| (10, format!("only {made} retries were made of {burst}")))
     }
 
+    /// Whether it may have no attempt after one that may have stored it.
+    fn ends_with_unknown(&self) -> bool {
+        let config = &self.facts.clients[self.send.client].config;
+        config.retry_only_if_not_stored || self.send.order.is_some()
+    }
+
+    /// Its time was over while another one of its order was open.
+    fn waited(&self) -> Objection {
+        let own = |other: &&SendFacts| {
+            let of = |send: &SendFacts| (send.client, send.order, send.topic.clone());
+            of(other) == of(self.send) && other.called < self.send.called
+        };
+        let open = |other: &SendFacts| other.end.as_ref().is_none_or(|end| end.at >= self.end.at);
+        let before = self.facts.sends.iter().filter(own);
+        if self.send.order.is_none() || !self.starts().is_empty() {
+            return object(11, "it did not wait for its turn");
+        }
+        if self.end.at.ns < self.send.deadline_ns {
+            return object(3, "its time was not over");
+        }
+        let mut before = before.peekable();
+        (before.peek().is_none() || !before.any(open))
+            .then(|| (11, "none was open before it".to_owned()))
+    }
+
     fn timeout(&self, last: Option<&Attempt>) -> Objection {
         let config = &self.facts.clients[self.send.client].config;
         let least = nanos(config.attempt_timeout_min);
@@ -423,7 +449,7 @@ impl Story<'_> {
         let over = last.is_some_and(|last| last.failure == AttemptFailure::TimedOut);
         let unknown = last.is_some_and(|last| last.delivery == Delivery::Unknown);
         let only = self.is_cancelled()
-            || (config.retry_only_if_not_stored && unknown)
+            || (self.ends_with_unknown() && unknown)
             || (self.send.is_oneway() && unknown);
         match self.starts().last() {
             Some(start) if over && only => {
@@ -455,17 +481,20 @@ impl Story<'_> {
         }
         let config = &self.facts.clients[self.send.client].config;
         if is_final(answer, &config.retry_codes)
-            || (config.retry_only_if_not_stored && !is_refusal(answer))
+            || (self.ends_with_unknown() && !is_refusal(answer))
         {
             return None;
         }
-        let pause = if matches!(code, 2 | 215) { BACK_OFF_MAX } else { 0 };
+        // One that has nowhere else to go pauses before it asks the same broker again.
+        let own = self.send.has_own_queue;
+        let bound = own && (self.send.queue.is_none() || self.send.order.is_some());
+        let pauses = matches!(code, 2 | 215) || bound;
+        let pause = if pauses { BACK_OFF_MAX } else { 0 };
         self.early(pause)
     }
 
     fn transport(&self, last: Option<&Attempt>) -> Objection {
         let Some(last) = last else { return object(12, "it had no attempt") };
-        let config = &self.facts.clients[self.send.client].config;
         let lost = match &last.failure {
             AttemptFailure::Closed(_) => {
                 let frame = self.send.frame_of(self.starts().len() - 1);
@@ -478,7 +507,8 @@ impl Story<'_> {
             return object(12, "its connection was not lost");
         }
         let unknown = last.delivery == Delivery::Unknown;
-        let only = (config.retry_only_if_not_stored && unknown)
+        let only = (self.ends_with_unknown() && unknown)
+            || (self.send.fails_with_broker && last.stage == Stage::Connect)
             // Once its first byte is out, a oneway message is never sent again.
             || (self.send.is_oneway() && last.stage >= Stage::Write);
         if only { None } else { self.early(0) }

@@ -230,6 +230,11 @@ pub struct SendRecord {
 }
 
 impl SendRecord {
+    /// The body that was to be sent.
+    pub fn body(&self) -> &[u8] {
+        &self.spec.body
+    }
+
     /// Whether no answer was asked for.
     pub fn is_oneway(&self) -> bool {
         self.spec.mode == Mode::Oneway

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rocketmq_core::{Config, Event, Instant, Mode, OpId, OrderKey, Selection};
+use rocketmq_core::{Config, Event, Instant, Mode, OpId, OrderKey, Selection, WhenDown};
 
 use super::super::{Outcome, Relaxed, SendRecord, WireAnswer, WireFrame};
 use super::Seen;
@@ -82,6 +82,8 @@ pub(crate) struct SendFacts {
     pub(crate) queue: Option<(String, u32)>,
     /// It had no choice of the broker.
     pub(crate) has_own_queue: bool,
+    /// It ends when the broker of its queue cannot be reached.
+    pub(crate) fails_with_broker: bool,
     /// The order in which it belongs.
     pub(crate) order: Option<OrderKey>,
     pub(crate) unique_key: String,
@@ -241,6 +243,7 @@ impl Facts {
             mode: record.spec.mode,
             queue: queue.map(|queue| (queue.broker_name().to_owned(), queue.queue_id())),
             has_own_queue: !free || record.spec.order.is_some(),
+            fails_with_broker: !free && record.spec.when_down == WhenDown::Fail,
             order: record.spec.order,
             unique_key: record.unique_key.clone(),
             attempts_max: record.attempts_max,

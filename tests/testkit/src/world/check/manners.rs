@@ -271,7 +271,9 @@ fn paused(facts: &Facts, send: usize, found: &mut Found) {
     // Undrained, the attempt may have been over before the answer came.
     let whole = frame.whole.is_some_and(|whole| whole < answer.at) && !facts.lazy;
     let passed = start.at.ns.saturating_sub(answer.at.ns);
-    let least = nanos(client.config.busy_back_off) / 2;
+    // Half of what is left is the most, before the jitter, which takes up to a half.
+    let left = known.deadline_ns.saturating_sub(answer.at.ns);
+    let least = nanos(client.config.busy_back_off).min(left / 2) / 2;
     let early = if facts.vague { facts.late.max(MS) } else { 0 };
     if whole && !client.wrong_clock && !known.is_oneway() && passed + early < least {
         let passed = Duration::from_nanos(passed);
