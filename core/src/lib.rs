@@ -63,6 +63,7 @@ mod invalid;
 mod message;
 mod output;
 mod prepared;
+mod query;
 mod queues;
 mod receipt;
 mod rng;
@@ -94,6 +95,10 @@ pub use invalid::InvalidMessage;
 pub use message::Message;
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
 pub use prepared::{PreparedMessage, SendKind};
+pub use query::{
+    Answer, AnswerValue, BrokerInfo, Query, QueryError, QueryErrorKind, QueryId, QueryRequest,
+    Target, TopicSettings, TopicType,
+};
 pub use queues::{PublishQueues, QueueRange, QueuesError};
 pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};
 pub use rng::Rng;

@@ -47,6 +47,13 @@ pub const ROUTE_BROKERS_MAX: usize = 4_096;
 /// for each.
 pub const QUEUES_PER_BROKER_MAX: u32 = 65_536;
 
+/// Most stored messages in one answer. Brokers give 32 unless told otherwise; without a bound a
+/// frame could hold 180,000 empty ones.
+pub const STORED_MESSAGES_MAX: usize = 1_024;
+
+/// Longest table that a broker describes itself with. Real ones have some 5 KiB.
+pub const TABLE_LENGTH_MAX: usize = 256 * 1024;
+
 /// Longest address text in a route: a host name of 255 bytes, a colon and a port.
 pub const ADDRESS_LENGTH_MAX: usize = 255 + 6;
 
@@ -129,6 +136,13 @@ pub const GREETING_DIALS_MAX: usize = 16;
 
 /// Answers that may still come for requests given up, remembered per connection.
 pub const LATE_ANSWERS_MAX: usize = 64;
+
+/// Queries to servers open at once.
+pub const OPEN_QUERIES_MAX: usize = 1_024;
+
+/// Addresses up to which those that were only asked once are kept until the next heartbeat, for
+/// further queries; each may have a connection.
+pub const ASKED_ADDRESSES_MAX: usize = 256;
 
 /// Producer groups of one client.
 pub const GROUPS_MAX: usize = 1_024;

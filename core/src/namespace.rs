@@ -89,7 +89,7 @@ fn begins_with(namespace: &str, rest: &str) -> bool {
 }
 
 // Java: NamespaceUtil#isSystemResource
-fn is_system(resource: &str) -> bool {
+pub(crate) fn is_system(resource: &str) -> bool {
     SYSTEM_TOPICS.contains(&resource)
         || SYSTEM_PREFIXES.iter().any(|prefix| resource.starts_with(prefix))
 }

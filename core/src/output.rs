@@ -9,6 +9,7 @@ use crate::discovery::{DiscoveryFailure, NameServerUrl};
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
 use crate::id::{ConnId, OpId};
 use crate::interceptor::Hook;
+use crate::query::{Answer, QueryError, QueryId};
 use crate::queues::{PublishQueues, QueuesError};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::time::Instant;
@@ -65,6 +66,13 @@ pub enum Output {
         waiter: u64,
         /// The queues, or why they are not known.
         result: Result<PublishQueues, QueuesError>,
+    },
+    /// A query has ended. Its name is free again.
+    Answer {
+        /// Its name.
+        id: QueryId,
+        /// The answer, or why there is none.
+        result: Result<Answer, QueryError>,
     },
     /// The shutdown is complete: every operation has ended, every connection is closed.
     Closed,

@@ -79,12 +79,13 @@ impl Client {
         key
     }
 
-    /// Whether a name server or a broker's master lives at the address.
+    /// Whether a name server or a broker's master lives at the address, or a query is under way.
     pub(super) fn is_endpoint_used(&self, endpoint: Key) -> bool {
         self.name_servers.contains(&endpoint)
             || self.brokers.iter().any(|(_, broker)| {
                 broker.master == Some(endpoint) || broker.greeted == Some(endpoint)
             })
+            || self.is_queried(endpoint)
     }
 
     /// Whether an address is a broker's VIP port, where nothing but messages goes.

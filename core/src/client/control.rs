@@ -1,12 +1,12 @@
 //! Requests other than sends: route queries, heartbeats, unregistering. Each ends once, with an
 //! answer or with a reason why there is none.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::outbox::Owner;
+use super::receive::remark_of;
 use super::requests::Request;
 use super::session::Queued;
 use super::timers::{TimerId, TimerKey};
@@ -14,9 +14,10 @@ use super::{Client, Life};
 use crate::error::{AttemptFailure, CloseReason};
 use crate::id::ConnId;
 use crate::output::{Event, EventSet};
+use crate::query::QueryRequest;
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::wire::ResponseCode;
+use crate::wire::{Command, ResponseCode};
 
 /// What a request is for.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,6 +30,8 @@ pub(super) enum ControlKind {
     Reach { broker: Key },
     /// The group is no longer served by this client.
     Unregister { group: Arc<str> },
+    /// A question of the application.
+    Query { query: Key, request: Arc<QueryRequest> },
 }
 
 /// A request that has not ended.
@@ -104,17 +107,13 @@ impl Client {
             ControlKind::Heartbeat { .. } => self.heartbeat_failed(control.endpoint, failure),
             ControlKind::Reach { broker } => self.reach_failed(broker, &failure),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
+            ControlKind::Query { query, .. } => self.query_lost(query, failure),
         }
     }
 
     /// Ends a request with its answer.
-    pub(super) fn control_answered(
-        &mut self,
-        key: Key,
-        code: ResponseCode,
-        remark: Box<str>,
-        body: &[u8],
-    ) {
+    pub(super) fn control_answered(&mut self, key: Key, command: &Command<'_>, body: &[u8]) {
+        let (code, remark) = (ResponseCode(command.code), remark_of(command));
         let Some(control) = self.end_control(key) else {
             return;
         };
@@ -133,6 +132,7 @@ impl Client {
             }
             ControlKind::Reach { broker } => self.reach_answered(broker, code),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
+            ControlKind::Query { query, .. } => self.query_reply(query, command, body),
         }
     }
 
@@ -154,7 +154,11 @@ impl Client {
         };
         let (conn, started) = (control.conn, control.started);
         let probe = matches!(control.kind, ControlKind::Heartbeat { probe: true });
-        let name_server = matches!(control.kind, ControlKind::RouteQuery { .. });
+        let name_server = matches!(control.kind, ControlKind::RouteQuery { .. })
+            || self.name_servers.contains(&control.endpoint);
+        // How long a query may take is the application's choice: a short time shows nothing.
+        let hasty = matches!(control.kind, ControlKind::Query { .. })
+            && self.now.saturating_since(started) < self.config.request_timeout;
         // A request that waits behind large bodies says nothing about the peer; whether it takes
         // bytes at all is for the stalled write to say.
         let unsent = self.is_unsent(key, conn);
@@ -178,7 +182,7 @@ impl Client {
             return;
         };
         session.probing &= !probe;
-        let silent = session.ready && session.last_received <= started && !unsent;
+        let silent = session.ready && session.last_received <= started && !unsent && !hasty;
         // A name server has no heartbeat to be probed with, and nothing else to lose.
         if silent && (probe || name_server) && self.life != Life::Closed {
             self.close_session(conn, CloseReason::Silent, true);
@@ -208,7 +212,7 @@ impl Client {
         self.start_control_first(conn, kind, crate::limits::PROBE_TIMEOUT);
     }
 
-    fn end_control(&mut self, key: Key) -> Option<Control> {
+    pub(super) fn end_control(&mut self, key: Key) -> Option<Control> {
         let mut control = self.controls.remove(key)?;
         self.timers.cancel(&mut control.timer);
         if let (Some(conn), Some(opaque)) = (control.conn, control.opaque)

@@ -74,8 +74,8 @@ impl Client {
         }
     }
 
-    /// Closes the client: no new sends; those open may go on until `deadline`; then the brokers
-    /// are told and the connections closed. The end is reported as [`Output::Closed`]. Further
+    /// Closes the client: no new sends; those open may go on until `deadline`; then queries end,
+    /// the brokers are told and the connections closed. The end is reported as [`Output::Closed`]. Further
     /// calls can only bring the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
         self.advance(now);
@@ -134,6 +134,7 @@ impl Client {
         }
         self.life = Life::Unregistering;
         self.end_greetings();
+        self.end_open_queries();
         for waiter in core::mem::take(&mut self.ready_waiters) {
             let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
             self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::control::ControlKind;
 use super::hooks::{NotFramed, request_hooks};
 use super::outbox::Owner;
+use super::query::encode_query;
 use super::requests::Request;
 use super::timers::TimerKey;
 use super::{Client, Life};
@@ -111,6 +112,9 @@ impl Client {
                 }
                 ControlKind::Unregister { group } => {
                     encode_unregister(out, encoding, opaque, client_id, group)?;
+                }
+                ControlKind::Query { request, .. } => {
+                    encode_query(out, encoding, opaque, request)?;
                 }
             }
             if !extra.is_empty() {

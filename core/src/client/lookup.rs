@@ -365,7 +365,7 @@ impl Client {
     }
 
     /// What to say of a name server that has not answered yet.
-    fn pending_failure(&self, server: Key) -> AttemptFailure {
+    pub(super) fn pending_failure(&self, server: Key) -> AttemptFailure {
         let endpoint = self.endpoints.get(server).filter(|endpoint| endpoint.conn.is_none());
         match endpoint.and_then(|endpoint| endpoint.last_failure) {
             Some(failure) => AttemptFailure::Connect(failure),

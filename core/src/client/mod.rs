@@ -38,6 +38,7 @@ mod operation;
 mod outbox;
 mod publish;
 mod queries;
+mod query;
 mod receive;
 mod requests;
 mod selection;
@@ -59,6 +60,7 @@ use lanes::Lanes;
 pub use operation::{Mode, Rejected, SendCommand};
 use operation::{Op, Ops};
 use queries::Query;
+use query::OpenQuery;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
@@ -95,6 +97,7 @@ pub struct Client {
     endpoints_by_address: BTreeMap<Arc<Address>, Key>,
     sessions: Slab<Session>,
     controls: Slab<Control>,
+    open_queries: Slab<OpenQuery>,
     /// Addresses that wait because too many dials are under way.
     dial_queue: VecDeque<Key>,
     /// The same for addresses that are dialled for a heartbeat alone.
@@ -157,6 +160,7 @@ impl Client {
             endpoints_by_address: BTreeMap::new(),
             sessions: Slab::new(),
             controls: Slab::new(),
+            open_queries: Slab::new(),
             dial_queue: VecDeque::new(),
             greeting_queue: VecDeque::new(),
             dials: 0,
@@ -204,6 +208,7 @@ impl Client {
             topics: self.topics.len(),
             brokers: self.brokers.len(),
             requests: self.controls.len(),
+            open_queries: self.open_queries.len(),
             timers: self.timers.len(),
             orders: self.lanes.len(),
             queries: self.queries.len(),
@@ -457,6 +462,8 @@ pub struct TableSizes {
     pub brokers: usize,
     /// Requests other than sends that wait for an answer.
     pub requests: usize,
+    /// Queries to servers that have not ended.
+    pub open_queries: usize,
     /// Deadlines that are set.
     pub timers: usize,
     /// Order keys with an open send.

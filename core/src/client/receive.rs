@@ -113,7 +113,7 @@ impl Client {
                 if let Some(control) = self.controls.get_mut(key) {
                     control.opaque = None;
                 }
-                self.control_answered(key, code, remark_of(command), body);
+                self.control_answered(key, command, body);
             }
             None => self.stray_answer(conn, command),
         }

@@ -42,6 +42,8 @@ codes! { RequestCode,
     RequestCode::QUERY_MESSAGE = 12,
     /// Makes or changes a topic.
     RequestCode::UPDATE_AND_CREATE_TOPIC = 17,
+    /// What a broker says about itself.
+    RequestCode::GET_BROKER_RUNTIME_INFO = 28,
     /// The offset of a queue at a time.
     RequestCode::SEARCH_OFFSET_BY_TIMESTAMP = 29,
     /// One past the last offset of a queue.

@@ -18,8 +18,10 @@ mod properties;
 mod route;
 mod send_header;
 mod send_response;
+mod stored;
 mod text;
 mod unique_key;
+mod version;
 
 pub(crate) use added::{insert_fields, split_written};
 pub use batch::{BATCH_ENTRY_OVERHEAD, BatchError, encode_batch_entry};
@@ -47,5 +49,7 @@ pub(crate) use send_header::encode_send_escaped;
 pub use send_header::{SendHeader, encode_send};
 pub(crate) use send_response::batch_message_ids;
 pub use send_response::{SendResponse, StoredPlace};
-
+pub(crate) use stored::decode_table;
+pub use stored::{StoredError, StoredMessage, decode_stored};
 pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};
+pub use version::version_name;

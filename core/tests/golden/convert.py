@@ -4,8 +4,8 @@ usage: convert.py FOLDER
 
 Reads every FOLDER/*.jsonl (one recorded frame a line) and writes frames of the same name next to
 this script. Kept are the peer, the direction, the header as the recorder decoded it and the frame
-in hexadecimal digits; of bodies only those of routes are needed, others longer than 64 bytes are
-cut, and the length prefix of the frame is corrected.
+in hexadecimal digits; of bodies only those of routes and of stored messages are needed, others
+longer than 64 bytes are cut, and the length prefix of the frame is corrected.
 """
 
 import json
@@ -13,6 +13,8 @@ import pathlib
 import sys
 
 BODY_MAX = 64
+STORED_MAX = 4096
+STORED_MAGIC = bytes.fromhex("daa320a7")
 
 
 def converted(line):
@@ -20,7 +22,8 @@ def converted(line):
     frame = bytes.fromhex(record["frame"])
     header_end = 8 + int.from_bytes(frame[5:8])
     body = frame[header_end:]
-    if len(body) > BODY_MAX and b'"brokerDatas"' not in body:
+    stored = body[4:8] == STORED_MAGIC and len(body) <= STORED_MAX
+    if len(body) > BODY_MAX and b'"brokerDatas"' not in body and not stored:
         body = body[:BODY_MAX]
     rest = frame[4:header_end] + body
     frame = len(rest).to_bytes(4) + rest

@@ -5,6 +5,9 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use rocketmq_tokio::{Address, Config, MessageQueue};
 
+use crate::ask::args::{
+    DiagnoseArguments, OffsetsArguments, RouteArguments, TopicArguments, ViewArguments,
+};
 use crate::sim::SimArguments;
 
 /// Most sends that may be open at once.
@@ -27,6 +30,16 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Send messages: from the command line, of a given size, or one per line of standard input
     Send(Box<SendArguments>),
+    /// Show where the queues of a topic are
+    Route(RouteArguments),
+    /// Create topics
+    Topic(TopicArguments),
+    /// Show how many messages the queues of a topic have
+    Offsets(OffsetsArguments),
+    /// Show a stored message
+    View(ViewArguments),
+    /// Find out what keeps messages from being sent
+    Diagnose(DiagnoseArguments),
     /// Run clients and a whole cluster in virtual time, with faults, all from one number
     Sim(Box<SimArguments>),
 }
@@ -166,7 +179,7 @@ pub(crate) enum EncodingName {
     Binary,
 }
 
-fn name_servers(text: &str) -> Result<String, String> {
+pub(crate) fn name_servers(text: &str) -> Result<String, String> {
     let config = Config::builder(text).build();
     config.map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -195,13 +208,13 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "write a number above zero, for example 50 or 0.5".to_owned())
 }
 
-fn millis(text: &str) -> Result<Duration, String> {
+pub(crate) fn millis(text: &str) -> Result<Duration, String> {
     let millis = text.parse().ok().filter(|millis| *millis > 0);
     let millis = millis.ok_or("write milliseconds above zero, for example 500")?;
     Ok(Duration::from_millis(millis))
 }
 
-fn address_rule(text: &str) -> Result<(Address, Address), String> {
+pub(crate) fn address_rule(text: &str) -> Result<(Address, Address), String> {
     let (announced, reachable) = text
         .split_once('=')
         .ok_or("write ANNOUNCED=REACHABLE, for example 172.17.0.2:10911=127.0.0.1:10911")?;
@@ -218,7 +231,7 @@ mod tests {
         let base = ["rmq", "send", "-n", "localhost:9876", "--topic", "orders"];
         match Arguments::try_parse_from(base.iter().chain(extra))?.command {
             Command::Send(arguments) => Ok(*arguments),
-            Command::Demo(_) | Command::Sim(_) => panic!("a send was asked for"),
+            _ => panic!("a send was asked for"),
         }
     }
 

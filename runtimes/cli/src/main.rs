@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod ask;
 mod console;
 mod demo;
 mod interrupt;
@@ -22,6 +23,11 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Send(arguments) => send::run(*arguments),
+        Command::Route(arguments) => ask::route(&arguments),
+        Command::Topic(arguments) => ask::topic(&arguments),
+        Command::Offsets(arguments) => ask::offsets(&arguments),
+        Command::View(arguments) => ask::view(&arguments),
+        Command::Diagnose(arguments) => ask::diagnose(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     }
 }

@@ -12,6 +12,8 @@ use rocketmq_core::{
     SendError, limits,
 };
 
+use crate::admin::Admin;
+use crate::diagnose::{Diagnosis, diagnose};
 use crate::driver::Driver;
 use crate::events::EventStream;
 use crate::histogram::Histogram;
@@ -66,6 +68,30 @@ impl Client {
     /// If the name is not legal, this client already has a producer of this group, or it is closed.
     pub fn producer(&self, group: &str) -> Result<Producer, GroupError> {
         Producer::new(Arc::clone(&self.handle), group)
+    }
+
+    /// Calls about topics, offsets and stored messages.
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.handle))
+    }
+
+    /// Looks at everything between this process and a stored message: name servers (reachable, and
+    /// really name servers), host names, the route of `topic` (existence, queues, permission), the
+    /// address of every broker, its VIP port, version and clock. Each finding says what to do.
+    ///
+    /// Nothing is changed or sent anywhere; brokers are asked to describe themselves. Takes a few
+    /// times [`Config::request_timeout`] at most.
+    ///
+    /// ```no_run
+    /// # async fn example(client: rocketmq_driver::Client) {
+    /// println!("{}", client.diagnose(Some("Orders")).await);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the walk up.
+    pub async fn diagnose(&self, topic: Option<&str>) -> Diagnosis {
+        diagnose(&self.handle, topic).await
     }
 
     /// The settings.

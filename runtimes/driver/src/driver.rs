@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use rocketmq_core::{
     Bound, CancelOutcome, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, OpId,
-    Output, QueuesError, Room, SendCommand, SendError, SendErrorKind,
+    Output, QueryError, QueryErrorKind, QueuesError, Room, SendCommand, SendError, SendErrorKind,
 };
 
 use crate::client::CloseReport;
 use crate::connection::Connection;
 use crate::discovery::Fetch;
 use crate::ledger::Ledger;
+use crate::query::OpenQueries;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::{Command, Ended, Exchange, QueuesSlot, ReadySlot, Request, Shared};
 use crate::signal::Source;
@@ -78,6 +79,7 @@ pub struct Driver<R: Runtime> {
     /// Who waits for the queues of a topic, numbered together with those.
     queues_slots: BTreeMap<u64, Arc<QueuesSlot>>,
     next_ready: u64,
+    queries: OpenQueries,
     closing: Option<Closing>,
     /// The look-up of the name servers that is under way.
     fetch: Option<Fetch>,
@@ -142,6 +144,7 @@ impl<R: Runtime> Driver<R> {
             ready_slots: Vec::new(),
             queues_slots: BTreeMap::new(),
             next_ready: 0,
+            queries: OpenQueries::default(),
             closing: None,
             fetch: None,
             armed: Instant::FAR_FUTURE,
@@ -257,6 +260,15 @@ impl<R: Runtime> Driver<R> {
             }
             Command::Flush { slot } => self.ledger.flush(slot),
             Command::Close { slot, deadline } => self.close(now, slot, deadline),
+            Command::Query { id, query, slot, deadline } => {
+                self.queries.enter(id, slot);
+                self.machine.query(now, id, *query, deadline);
+            }
+            Command::CancelQuery { id } => {
+                if self.queries.take(id).is_some() {
+                    self.machine.cancel_query(now, id);
+                }
+            }
         }
     }
 
@@ -521,6 +533,10 @@ impl<R: Runtime> Driver<R> {
                     let slot = self.queues_slots.remove(&waiter);
                     self.ledger.wakers.extend(slot.and_then(|slot| slot.end(result)));
                 }
+                Output::Answer { id, result } => {
+                    let slot = self.queries.take(id);
+                    self.ledger.wakers.extend(slot.and_then(|slot| slot.end(result)));
+                }
                 Output::Closed => self.closed = true,
                 Output::Event(event) => {
                     #[cfg(feature = "tracing")]
@@ -621,12 +637,19 @@ impl<R: Runtime> Driver<R> {
                 }
                 Command::Flush { slot } => self.ledger.flush(slot),
                 Command::Close { slot, .. } => self.close_slot(slot),
+                Command::Query { id, slot, .. } => self.queries.enter(id, slot),
                 Command::Cancel { .. }
                 | Command::Register { .. }
                 | Command::Unregister { .. }
+                | Command::CancelQuery { .. }
                 | Command::Resize { .. }
                 | Command::SetNameServers { .. } => {}
             }
+        }
+        for slot in self.queries.take_all() {
+            let kind =
+                if self.closed { QueryErrorKind::Closed } else { QueryErrorKind::DriverStopped };
+            self.ledger.wakers.extend(slot.end(Err(QueryError::new(kind, "query"))));
         }
         for (_, slot) in std::mem::take(&mut self.ready_slots) {
             let result = Err(NotReady { name_servers: Vec::new() });

@@ -11,10 +11,12 @@
 //! short lock and carry no type parameter.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod batch;
 mod client;
 mod compression;
 mod connection;
+mod diagnose;
 mod discovery;
 mod driver;
 mod environment;
@@ -27,6 +29,7 @@ mod ledger;
 pub mod manual;
 mod operation;
 mod producer;
+mod query;
 #[doc(hidden)]
 pub mod runtime;
 mod selector;
@@ -36,9 +39,11 @@ mod slot;
 #[cfg(feature = "tracing")]
 mod telemetry;
 
+pub use admin::{Admin, BrokerResult, OffsetRange, QueueOffsets, TopicCreation};
 pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
 pub use client::{Client, CloseReport, StartError, Stats};
 pub use compression::{DecompressError, decompress};
+pub use diagnose::{Diagnosis, Finding, Severity, Subject};
 pub use driver::Driver;
 pub use environment::{NAMESRV_ADDR, config_from_env};
 pub use events::{EVENTS_MAX, EventStream};
@@ -48,6 +53,8 @@ pub use producer::{Producer, SendOptions};
 pub use rocketmq_core::wire::{
     Encoding, OffsetMessageId, RequestCode, ResponseCode, SendStatus, UniqueKey,
 };
+// Of the calls of `Admin`.
+pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, CloseReason,
     Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure, Event,
@@ -56,5 +63,8 @@ pub use rocketmq_core::{
     NotReady, OnewayReceipt, OrderKey, Periodic, PublishQueues, QueuePosition, QueueRange,
     QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,
     SendContext, SendError, SendErrorKind, SendReceipt, Stage, UrlError, WhenDown,
+};
+pub use rocketmq_core::{
+    BrokerInfo, QueryError, QueryErrorKind, TopicSettings, TopicType, WallTime,
 };
 pub use selector::Selector;

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use rocketmq_core::{
     Address, Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage, Mode,
-    NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues, QueuesError, Room, Selection,
-    SendError, SendErrorKind, WhenDown, limits,
+    NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues, Query, QueryError,
+    QueryErrorKind, QueryId, QueuesError, Room, Selection, SendError, SendErrorKind, WhenDown,
+    limits,
 };
 
 use crate::client::{CloseReport, Stats};
 use crate::events::Hub;
 use crate::histogram::Recorder;
 use crate::identity::Identity;
+use crate::query::QuerySlot;
 use crate::runtime::Clock;
 use crate::signal::Signal;
 use crate::slot::Slot;
@@ -120,6 +122,16 @@ pub(crate) enum Command {
         slot: Arc<Slot<CloseReport>>,
         deadline: Instant,
     },
+    Query {
+        id: QueryId,
+        query: Box<Query>,
+        slot: Arc<QuerySlot>,
+        deadline: Instant,
+    },
+    /// Nobody wants the answer any more.
+    CancelQuery {
+        id: QueryId,
+    },
 }
 
 /// Whether a submitted send has room.
@@ -173,6 +185,7 @@ struct State {
     /// Sends that wait for room, by number.
     waiting: BTreeMap<u64, Request>,
     next_number: u64,
+    next_query: u64,
     /// When those who wait run out of time. Numbers that no longer wait are swept out.
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     /// The driver wakes by itself until then.
@@ -198,6 +211,7 @@ impl Shared {
             commands: VecDeque::new(),
             waiting: BTreeMap::new(),
             next_number: 0,
+            next_query: 0,
             deadlines: BinaryHeap::new(),
             armed: Instant::FAR_FUTURE,
             groups: Vec::new(),
@@ -343,6 +357,30 @@ impl Shared {
         drop(state);
         self.signal.wake();
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Has `slot` ended with the answer to a query, at `deadline` at the latest.
+    pub(crate) fn query(&self, query: Query, deadline: Instant, slot: &Arc<QuerySlot>) -> QueryId {
+        let request = query.request.name();
+        let mut state = self.lock();
+        state.next_query += 1;
+        let id = QueryId(state.next_query);
+        let (stopped, closed) = (state.stopped, state.closed);
+        if !stopped {
+            let (query, slot) = (Box::new(query), Arc::clone(slot));
+            state.commands.push_back(Command::Query { id, query, slot, deadline });
+            drop(state);
+            self.signal.wake();
+        } else {
+            let kind = if closed { QueryErrorKind::Closed } else { QueryErrorKind::DriverStopped };
+            let _ = slot.end(Err(QueryError::new(kind, request)));
+        }
+        id
+    }
+
+    /// Nobody wants the answer to a query any more.
+    pub(crate) fn cancel_query(&self, id: QueryId) {
+        self.push(Command::CancelQuery { id });
     }
 
     /// Counters, as of the driver's latest turn.

@@ -71,12 +71,40 @@ pub mod request_code {
     pub const CHECK_TRANSACTION_STATE: i32 = 39;
     /// Broker to client: the consumers of a group changed.
     pub const NOTIFY_CONSUMER_IDS_CHANGED: i32 = 40;
+    /// Stored messages with a key.
+    pub const QUERY_MESSAGE: i32 = 12;
+    /// Makes or changes a topic.
+    pub const UPDATE_AND_CREATE_TOPIC: i32 = 17;
+    /// What a broker says about itself.
+    pub const GET_BROKER_RUNTIME_INFO: i32 = 28;
+    /// The offset of a queue at a time.
+    pub const SEARCH_OFFSET_BY_TIMESTAMP: i32 = 29;
+    /// The offset that a queue's next message gets.
+    pub const GET_MAX_OFFSET: i32 = 30;
+    /// The offset of a queue's oldest message.
+    pub const GET_MIN_OFFSET: i32 = 31;
+    /// When a queue's oldest message was stored.
+    pub const GET_EARLIEST_MSG_STORETIME: i32 = 32;
+    /// The stored message at a place in the log.
+    pub const VIEW_MESSAGE_BY_ID: i32 = 33;
     /// Name server: the route of a topic.
     pub const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
     /// Name server: all brokers of all clusters.
     pub const GET_BROKER_CLUSTER_INFO: i32 = 106;
     /// Broker to client: describe a running consumer.
     pub const GET_CONSUMER_RUNNING_INFO: i32 = 307;
+
+    /// Every code of an application that asks a broker for something else than to store.
+    pub const ADMINISTRATION: [i32; 8] = [
+        QUERY_MESSAGE,
+        UPDATE_AND_CREATE_TOPIC,
+        GET_BROKER_RUNTIME_INFO,
+        SEARCH_OFFSET_BY_TIMESTAMP,
+        GET_MAX_OFFSET,
+        GET_MIN_OFFSET,
+        GET_EARLIEST_MSG_STORETIME,
+        VIEW_MESSAGE_BY_ID,
+    ];
 
     /// Every code that carries a message to store.
     pub const SENDS: [i32; 5] = [
@@ -119,6 +147,8 @@ pub mod response_code {
     pub const INVALID_PARAMETER: i32 = 29;
     /// The queue of a static topic is with another broker.
     pub const NOT_LEADER_FOR_QUEUE: i32 = 501;
+    /// No message was found.
+    pub const QUERY_NOT_FOUND: i32 = 22;
     /// The server drains before it stops.
     pub const GO_AWAY: i32 = 1500;
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: SendArguments) -> ExitCode {
 }
 
 /// Ends the process as clap does when it refuses an argument itself.
-fn usage_error(message: &str) -> ! {
+pub(crate) fn usage_error(message: &str) -> ! {
     let error = Arguments::command().error(ErrorKind::ValueValidation, harmless(message));
     // Standard error may be closed.
     let _ = error.print();

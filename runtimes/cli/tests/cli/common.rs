@@ -141,7 +141,7 @@ pub(crate) fn checked(text: &str) -> Value {
     line
 }
 
-fn keys_are(value: &Value, keys: &[&str]) {
+pub(crate) fn keys_are(value: &Value, keys: &[&str]) {
     let object = value.as_object().expect("an object");
     let mut found: Vec<_> = object.keys().map(String::as_str).collect();
     let mut wanted = keys.to_vec();

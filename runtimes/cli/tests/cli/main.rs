@@ -1,5 +1,6 @@
 //! The built binary against a cluster on loopback sockets.
 
+mod ask;
 mod common;
 mod demo;
 mod interrupt;

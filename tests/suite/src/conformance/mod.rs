@@ -21,8 +21,10 @@ use rocketmq_testkit::cluster::ClusterConfig;
 
 pub use place::{Park, Servers};
 
+pub mod admin;
 pub mod batches;
 pub mod closing;
+pub mod diagnosis;
 pub mod discovery;
 pub mod dropping;
 pub mod events;
@@ -225,6 +227,14 @@ macro_rules! conformance {
             hooks: interceptors_that_panic_or_refuse_cost_their_own_send,
                 interceptors_hear_of_attempts_that_a_dropped_driver_leaves,
                 the_histogram_holds_the_latency_of_every_stored_send;
+            admin: a_topic_is_created_on_every_broker, a_topic_is_created_where_sends_create_none,
+                offsets_follow_what_is_stored, stored_messages_are_found,
+                a_silent_broker_costs_the_time_of_a_call,
+                the_end_of_the_driver_answers_who_asked, admin_calls_stay_in_the_namespace;
+            diagnosis: a_diagnosis_of_a_sound_cluster_finds_no_fault,
+                a_diagnosis_tells_how_far_a_brokers_clock_is_off,
+                a_diagnosis_tells_what_is_no_name_server, a_diagnosis_judges_the_topic,
+                a_diagnosis_tells_which_broker_cannot_be_reached;
         }
     };
     (@names; $($module:ident: $($case:ident),+;)+) => {

@@ -105,6 +105,7 @@ impl Broker {
             request::HEART_BEAT => self.heartbeat(context, command),
             request::UNREGISTER_CLIENT => self.unregister(context, command),
             request::END_TRANSACTION => self.end_transaction(context, command),
+            code if request::ADMINISTRATION.contains(&code) => self.administrate(context, command),
             code => Reply::Answer(respond(context.config, command, unsupported(code))),
         }
     }
@@ -507,7 +508,7 @@ fn illegal_message(config: &ClusterConfig) -> Refusal {
 }
 
 // Java: TopicValidator#validateTopic.
-fn illegal_topic(topic: &str) -> Option<String> {
+pub(super) fn illegal_topic(topic: &str) -> Option<String> {
     if topic.trim().is_empty() {
         return Some("The specified topic is blank.".into());
     }

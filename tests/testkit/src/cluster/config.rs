@@ -77,6 +77,7 @@ pub struct ClusterConfig {
     pub(crate) cluster_name: String,
     pub(crate) region: String,
     pub(crate) wall_start_ms: i64,
+    pub(crate) broker_clock_ahead_ms: i64,
     pub(crate) record_frames: bool,
     pub(crate) body_bytes_max: usize,
     pub(crate) batch_topics: BTreeSet<String>,
@@ -97,6 +98,7 @@ impl ClusterConfig {
             cluster_name: "DefaultCluster".to_owned(),
             region: "DefaultRegion".to_owned(),
             wall_start_ms: 1_700_000_000_000,
+            broker_clock_ahead_ms: 0,
             record_frames: true,
             body_bytes_max: 4 * 1024 * 1024,
             batch_topics: BTreeSet::new(),
@@ -171,6 +173,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn wall_start_ms(mut self, ms: i64) -> Self {
         self.wall_start_ms = ms;
+        self
+    }
+
+    /// How far the clocks of brokers are ahead of the cluster's in what they say of themselves,
+    /// in milliseconds; negative if they are behind. Stored messages have the cluster's time.
+    #[must_use]
+    pub fn broker_clock_ahead_ms(mut self, ms: i64) -> Self {
+        self.broker_clock_ahead_ms = ms;
         self
     }
 

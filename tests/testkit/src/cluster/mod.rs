@@ -30,6 +30,7 @@ use crate::wire::{
     BrokerData, Command, Encoding, Fields, Heartbeat, QueueData, TopicRoute, split_frame,
 };
 
+mod admin;
 mod broker;
 mod config;
 mod control;

@@ -111,6 +111,12 @@ impl Store {
         self.log.iter()
     }
 
+    /// The messages of a queue, in order.
+    pub(super) fn queue(&self, topic: &str, queue_id: i32) -> impl Iterator<Item = &Stored> {
+        let places = self.queues.get(topic).and_then(|queues| queues.get(&queue_id));
+        places.into_iter().flatten().filter_map(|index| self.log.get(*index))
+    }
+
     /// Copies of a message.
     pub(super) fn copies(&self, key: &str) -> impl Iterator<Item = &Stored> {
         self.keys.get(key).into_iter().flatten().filter_map(|index| self.log.get(*index))

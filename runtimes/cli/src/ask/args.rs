@@ -1,0 +1,173 @@
+//! Options of the commands that ask instead of sending.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use rocketmq_tokio::{Address, AddressMap, Config, ConfigError, TopicSettings, TopicType};
+
+use crate::args::{RuntimeName, address_rule, millis, name_servers};
+
+/// Which servers to ask, and how.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// Name servers
+    #[arg(
+        short,
+        long,
+        env = "NAMESRV_ADDR",
+        value_name = "HOST:PORT[;HOST:PORT…]",
+        value_parser = name_servers
+    )]
+    pub(crate) name_server: String,
+
+    /// Address of a broker as reachable from here, when it announces another one (containers,
+    /// NAT, tunnels); may be repeated
+    #[arg(long = "map", value_name = "ANNOUNCED=REACHABLE", value_parser = address_rule)]
+    pub(crate) address_rules: Vec<(Address, Address)>,
+
+    /// Namespace whose topics are meant
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) namespace: String,
+
+    /// Time for the whole question
+    #[arg(long, value_name = "MS", default_value = "3000", value_parser = millis)]
+    pub(crate) timeout: Duration,
+
+    /// Async runtime that carries the client
+    #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
+    pub(crate) runtime: RuntimeName,
+
+    /// Print lines of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl ServerArguments {
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        let rules = self.address_rules.iter().cloned();
+        let map = rules.fold(AddressMap::new(), |map, (from, to)| map.with_rule(from, to));
+        Config::builder(&self.name_server)
+            .address_map(map)
+            .namespace(&*self.namespace)
+            .request_timeout(self.timeout)
+            .build()
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "--json prints one object with the keys topic, order, queues (each with \
+                        broker, cluster, master, read_queues, write_queues, perm) and error \
+                        (null, or request, kind, code, address, elapsed_ms, text).")]
+pub(crate) struct RouteArguments {
+    /// Topic
+    pub(crate) topic: String,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopicArguments {
+    #[command(subcommand)]
+    pub(crate) command: TopicCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Create a topic on every broker, or change it where it exists
+    Create(CreateArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "--json prints one object with the keys topic, queues, type, brokers (each \
+                        with broker, address, created, error) and error."
+)]
+pub(crate) struct CreateArguments {
+    /// Topic
+    pub(crate) topic: String,
+
+    /// Queues on each broker
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) queues: u32,
+
+    /// What messages it takes, on brokers of 5.x
+    #[arg(long = "type", value_enum)]
+    pub(crate) topic_type: Option<TypeName>,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
+
+impl CreateArguments {
+    pub(crate) fn settings(&self) -> TopicSettings {
+        let settings = TopicSettings::new(&*self.topic, self.queues);
+        match self.topic_type {
+            Some(name) => settings.with_type(name.into()),
+            None => settings,
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TypeName {
+    Normal,
+    Fifo,
+    Delay,
+    Transaction,
+    Mixed,
+}
+
+impl From<TypeName> for TopicType {
+    fn from(name: TypeName) -> TopicType {
+        match name {
+            TypeName::Normal => TopicType::Normal,
+            TypeName::Fifo => TopicType::Fifo,
+            TypeName::Delay => TopicType::Delay,
+            TypeName::Transaction => TopicType::Transaction,
+            TypeName::Mixed => TopicType::Mixed,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "--json prints one object per queue with the keys topic, broker, queue, \
+                        min, max, messages and error.")]
+pub(crate) struct OffsetsArguments {
+    /// Topic
+    pub(crate) topic: String,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "--json prints one object with the keys topic, queue, offset, \
+                        commit_log_offset, offset_message_id, unique_key, tag, keys, properties, \
+                        flag, sys_flag, compressed, born_ms, born_host, stored_ms, store_host, \
+                        reconsume_times, body (null if it is not text), body_hex (null if it is) \
+                        and error.")]
+pub(crate) struct ViewArguments {
+    /// Topic
+    pub(crate) topic: String,
+
+    /// Offset message id or unique key, as in a send's receipt
+    pub(crate) id: String,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 if nothing keeps messages from being sent, 1 otherwise.\n\
+                        \n\
+                        --json prints one object per finding with the keys severity (ok, warning, \
+                        problem), subject\n(client, name_server, topic, broker), name, address, \
+                        what and remedy.")]
+pub(crate) struct DiagnoseArguments {
+    /// Topic to look at as well
+    pub(crate) topic: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
