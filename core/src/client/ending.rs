@@ -75,8 +75,8 @@ impl Client {
     }
 
     /// Closes the client: no new sends; those open may go on until `deadline`; then queries end,
-    /// the brokers are told and the connections closed. The end is reported as [`Output::Closed`]. Further
-    /// calls can only bring the deadline forward.
+    /// the brokers are told and the connections closed. The end is reported as
+    /// [`Output::Closed`]. Further calls can only bring the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
         self.advance(now);
         if self.life == Life::Running {
