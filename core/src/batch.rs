@@ -137,7 +137,7 @@ impl PreparedMessage {
 // Java: MessageBatch#generateFromList, DefaultMQProducer#canBatch; Java's explicit batches take
 // timers, which brokers then ignore.
 pub(crate) fn is_batchable(message: &Message) -> bool {
-    !is_retry_topic(message.topic())
+    !is_retry_topic(message.topic()) && !message.is_marked()
 }
 
 fn is_retry_topic(topic: &str) -> bool {

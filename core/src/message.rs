@@ -197,6 +197,12 @@ impl Message {
         self.flag
     }
 
+    /// Whether it holds properties of RocketMQ's own, such as a delay. Brokers look at those of a
+    /// whole request, not at those of the messages in a batch.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.system > 0
+    }
+
     pub(crate) fn topic_shared(&self) -> Cow<'static, str> {
         self.topic.clone()
     }

@@ -57,8 +57,8 @@ pub use rocketmq_core::wire::{
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, CloseReason,
-    Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure, Event,
-    EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
+    Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure,
+    Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
     InvalidMessage, Message, MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl,
     NotReady, OnewayReceipt, OrderKey, Periodic, PublishQueues, QueuePosition, QueueRange,
     QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,

@@ -32,6 +32,7 @@ pub mod faults;
 pub mod hooks;
 pub mod lifecycle;
 pub mod lifetimes;
+pub mod messages;
 pub mod name_servers;
 pub mod naming;
 mod place;
@@ -169,6 +170,8 @@ macro_rules! conformance {
                 an_unreadable_receipt_of_a_batch_is_one_for_all,
                 a_batch_takes_room_for_its_size_as_sent,
                 batches_are_cancelled_whole_and_do_not_mix;
+            messages: bodies_are_compressed_when_that_helps,
+                a_message_that_was_compressed_comes_back_as_it_was, delays_reach_the_broker;
             selecting: hashes_choose_the_queue, the_queues_of_a_topic,
                 a_question_for_queues_ends_in_time, a_function_chooses_the_queue,
                 a_function_that_fails_fails_its_own_send, ordered_submits_are_stored_in_order;

@@ -179,3 +179,13 @@ pub(super) async fn idle<H: Harness>(on: &H, producer: &Producer) {
     })
     .await;
 }
+
+/// Bytes that no mix-up leaves as they are.
+pub(super) fn noise(length: usize, seed: usize) -> Vec<u8> {
+    let mut state = seed as u32 + 1;
+    let step = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(step).take(length).collect()
+}

@@ -196,16 +196,6 @@ pub async fn a_broker_that_stops_reading_gets_every_byte_in_the_end<H: Harness>(
     }
 }
 
-/// Bytes that no mix-up leaves as they are.
-fn noise(length: usize, seed: usize) -> Vec<u8> {
-    let mut state = seed as u32 + 1;
-    let step = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(step).take(length).collect()
-}
-
 /// Requests in binary, and answers too where servers mirror.
 pub async fn binary_headers<H: Harness>(on: &H) {
     for version in [ServerVersion::V4_9, ServerVersion::V5_5] {

@@ -3,6 +3,7 @@
 mod chaos;
 mod discovery;
 mod ledger;
+mod messages;
 mod scenarios;
 mod swarm;
 mod users;
