@@ -112,12 +112,12 @@ impl PreparedMessage {
         assemble(members, unique_key, clock, config, false)
     }
 
-    /// As [`PreparedMessage::batch_of`], for messages that share their tag, which the batch gets too:
+    /// As [`PreparedMessage::batch_of`], for messages that share their tag. The batch gets it, too:
     /// a topic whose queues keep batches whole filters them by it.
     ///
     /// # Errors
     /// As [`PreparedMessage::batch_of`].
-    // Java: ProduceAccumulator.MessageAccumulation#batch
+    // Java: ProduceAccumulator#batch
     pub fn gathered(
         members: Vec<PreparedMessage>,
         unique_key: UniqueKey,
@@ -127,17 +127,19 @@ impl PreparedMessage {
         assemble(members, unique_key, clock, config, true)
     }
 
+    /// Whether it can go into a batch with others: it is plain, without a delay, and not of a topic
+    /// of retried messages.
+    // Java: DefaultMQProducer#canBatch
+    pub fn is_batchable(&self) -> bool {
+        self.special.is_none()
+            && !is_retry_topic(self.message.topic())
+            && !self.message.is_marked()
+    }
+
     /// Bytes that the message takes as part of a batch, or a few more.
     pub fn batch_entry_length_max(&self) -> usize {
         BATCH_ENTRY_OVERHEAD + self.message.body().len() + self.properties.length_max()
     }
-}
-
-/// Whether a message may be part of a batch at all, be it given or gathered.
-// Java: MessageBatch#generateFromList, DefaultMQProducer#canBatch; Java's explicit batches take
-// timers, which brokers then ignore.
-pub(crate) fn is_batchable(message: &Message) -> bool {
-    !is_retry_topic(message.topic()) && !message.is_marked()
 }
 
 fn is_retry_topic(topic: &str) -> bool {
@@ -200,7 +202,7 @@ fn check(members: &[PreparedMessage]) -> Result<&Message, InvalidBatch> {
         if message.wait_stored() != first.wait_stored() {
             return Err(InvalidBatch::MixedWait { index });
         }
-        if !is_batchable(message) {
+        if message.is_marked() {
             return Err(InvalidBatch::Delayed { index });
         }
     }
@@ -241,7 +243,7 @@ fn encode(members: &[PreparedMessage], config: &Config) -> Result<Vec<u8>, Inval
 
 impl Batch {
     /// One receipt for each message, of the one for the whole batch: the offsets follow each other.
-    // Java: ProduceAccumulator.MessageAccumulation#splitSendResults
+    // Java: ProduceAccumulator#splitSendResults
     pub(crate) fn receipts(&self, whole: &SendReceipt) -> Vec<SendReceipt> {
         let receipt = |(index, member): (usize, &Member)| SendReceipt {
             topic: member.message.topic_shared(),
@@ -318,5 +320,39 @@ impl SendError {
     pub fn into_members(mut self) -> Vec<SendError> {
         let members = self.take_members();
         members.map(|(key, message)| self.clone().with_message(key, message)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+
+    use super::*;
+    use crate::wire::{PropertyText, UniqueKey};
+
+    fn prepared(name: &str) -> PreparedMessage {
+        let key: UniqueKey = "7F000001000100000000000000000001".parse().unwrap();
+        let config = Config::builder("127.0.0.1:9876").build().unwrap();
+        let message = Message::new("Orders", "body");
+        let clock = ClockReading::default();
+        let mut prepared = PreparedMessage::new(message, key, clock, &config).unwrap();
+        prepared.properties = PropertyText::Plain(String::from(name) + "\u{1}3\u{2}");
+        prepared
+    }
+
+    #[test]
+    fn what_is_delayed_is_in_no_batch_whatever_the_property() {
+        let config = Config::builder("127.0.0.1:9876").build().unwrap();
+        for name in ["DELAY", "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
+            let delayed = prepared(name);
+            assert!(!delayed.is_batchable(), "{name}");
+            let (key, clock) = (delayed.unique_key, delayed.clock);
+            let members = vec![prepared("city"), delayed];
+            let refused = PreparedMessage::batch_of(members, key, clock, &config);
+            let (reason, members) = refused.unwrap_err();
+            assert_eq!((reason, members.len()), (InvalidBatch::Delayed { index: 1 }, 2));
+        }
+        assert!(prepared("city").is_batchable());
     }
 }

@@ -16,9 +16,10 @@ use crate::admin::Admin;
 use crate::diagnose::{Diagnosis, diagnose};
 use crate::driver::Driver;
 use crate::events::EventStream;
+use crate::gather::AutoBatchError;
 use crate::histogram::Histogram;
 use crate::identity::Identity;
-use crate::producer::Producer;
+use crate::producer::{Producer, ProducerOptions};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::slot::Slot;
@@ -92,6 +93,18 @@ impl Client {
     /// Dropping the future gives the walk up.
     pub async fn diagnose(&self, topic: Option<&str>) -> Diagnosis {
         diagnose(&self.handle, topic).await
+    }
+
+    /// As [`Client::producer`], with options.
+    ///
+    /// # Errors
+    /// As [`Client::producer`], or if an option is out of range.
+    pub fn producer_with(
+        &self,
+        group: &str,
+        options: ProducerOptions,
+    ) -> Result<Producer, StartError> {
+        Producer::with_options(Arc::clone(&self.handle), group, options)
     }
 
     /// The settings.
@@ -298,6 +311,9 @@ pub enum StartError {
     /// The producer group cannot be used.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// The settings of automatic batches cannot work.
+    #[error(transparent)]
+    AutoBatch(#[from] AutoBatchError),
     /// There is no runtime here to start on.
     #[error("no runtime here; start inside of one, or pass its handle to start_on")]
     NoRuntime,

@@ -12,14 +12,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rocketmq_core::{
-    Bound, CancelOutcome, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, OpId,
-    Output, QueryError, QueryErrorKind, QueuesError, Room, SendCommand, SendError, SendErrorKind,
+    Bound, CancelOutcome, Client as Machine, ClockReading, CloseReason, ConnId, GroupId, Instant,
+    NotReady, OpId, Output, PreparedMessage, QueryError, QueryErrorKind, QueuesError, Room,
+    SendCommand, SendError, SendErrorKind,
 };
 
 use crate::client::CloseReport;
 use crate::connection::Connection;
 use crate::discovery::Fetch;
-use crate::ledger::Ledger;
+use crate::gather::{Group, Held};
+use crate::ledger::{Ledger, Member};
 use crate::query::OpenQueries;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::{Command, Ended, Exchange, QueuesSlot, ReadySlot, Request, Shared};
@@ -222,6 +224,7 @@ impl<R: Runtime> Driver<R> {
     fn execute(&mut self, now: Instant, command: Command) {
         match command {
             Command::Send { op, room, request } => self.send(now, op, room, request),
+            Command::SendGroup { op, group } => self.send_group(now, op, group),
             Command::Cancel { op } => {
                 if let CancelOutcome::Ended(error) = self.machine.cancel(now, op) {
                     self.ledger.end(op, Err(error));
@@ -272,11 +275,74 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
+    /// Sends what was gathered as one batch.
+    fn send_group(&mut self, now: Instant, op: OpId, group: Group) {
+        let shared = Arc::clone(&self.shared);
+        let started = group.iter().map(|held| held.request.started).min().unwrap_or(now);
+        let deadline = group.iter().map(|held| held.request.deadline).min().unwrap_or(now);
+        let mut messages = Vec::with_capacity(group.len());
+        let mut members = Vec::with_capacity(group.len());
+        let mut first = None;
+        for Held { request, room, .. } in group {
+            let later = request.started.saturating_since(started);
+            members.push(Member { slot: Arc::clone(&request.slot), room, later });
+            let Request { message, group, mode, selection, when_down, order, slot, .. } = request;
+            messages.push(message);
+            first.get_or_insert((group, mode, selection, when_down, order, slot));
+        }
+        let Some((group, mode, selection, when_down, order, slot)) = first else { return };
+        let called = ClockReading { instant: now, wall: shared.clock.wall() };
+        let unique_key = shared.identity.next_key(called.wall, &*shared.clock);
+        let others = members.split_off(1);
+        let Some(Member { room, .. }) = members.pop() else { return };
+        match PreparedMessage::gathered(messages, unique_key, called, &shared.config) {
+            Ok(message) => {
+                let request = Request {
+                    message,
+                    group,
+                    mode,
+                    selection,
+                    when_down,
+                    order,
+                    retries_max: None,
+                    started,
+                    deadline,
+                    time_with_room: None,
+                    slot,
+                    announce: false,
+                    gather: false,
+                };
+                self.send_with(now, op, room, request, others);
+            }
+            // Only what fits was gathered.
+            Err((reason, messages)) => {
+                self.ledger.enter(op, slot, room);
+                self.ledger.join(op, others);
+                let messages = messages.into_iter().map(PreparedMessage::into_message).collect();
+                self.ledger.end(op, Err(SendError::invalid_batch(reason, messages)));
+            }
+        }
+    }
+
     fn send(&mut self, now: Instant, op: OpId, room: Room, request: Request) {
+        self.send_with(now, op, room, request, Vec::new());
+    }
+
+    fn send_with(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        room: Room,
+        request: Request,
+        others: Vec<Member>,
+    ) {
         self.fresh_bytes += room.bytes();
         let started = request.started;
         let deadline = request.time_with_room.map_or(request.deadline, |time| now + time);
         self.ledger.enter(op, request.slot, room);
+        if !others.is_empty() {
+            self.ledger.join(op, others);
+        }
         let group = self.groups.get(request.group as usize).copied().flatten();
         let result = match group {
             Some(group) => {
@@ -625,8 +691,15 @@ impl<R: Runtime> Driver<R> {
         for command in commands {
             match command {
                 Command::Send { op, room, request } => {
-                    self.ledger.ended.push(Ended { op, room });
+                    self.ledger.ended.push(Ended { op: Some(op), room });
                     self.ledger.refuse(request, kind.clone(), now);
+                }
+                Command::SendGroup { op, group } => {
+                    let mut name = Some(op);
+                    for Held { request, room, .. } in group {
+                        self.ledger.ended.push(Ended { op: name.take(), room });
+                        self.ledger.refuse(request, kind.clone(), now);
+                    }
                 }
                 Command::WaitReady { slot, .. } => {
                     self.ready_slots.push((0, slot));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use rocketmq_core::wire::SendStatus;
 use rocketmq_core::{Completion, Delivery, Instant, OpId, Room, SendError, SendErrorKind};
@@ -35,6 +36,17 @@ struct Open {
     slot: Arc<SendSlot>,
     room: Room,
     epoch: u64,
+    /// Others that left with it and end with it.
+    others: Vec<Member>,
+}
+
+/// A send that left as part of a batch.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) slot: Arc<SendSlot>,
+    pub(crate) room: Room,
+    /// By how much later than the batch's time it was called.
+    pub(crate) later: Duration,
 }
 
 impl Ledger {
@@ -59,8 +71,17 @@ impl Ledger {
         if let Some(entry) = self.open.get_mut(index) {
             debug_assert!(entry.is_none(), "names are not used twice");
             let epoch = self.epochs.enter();
-            *entry = Some(Open { generation: op.generation, slot, room, epoch });
+            let others = Vec::new();
+            *entry = Some(Open { generation: op.generation, slot, room, epoch, others });
             self.stats.accepted += 1;
+        }
+    }
+
+    /// Notes that `others` left with the send `op`, which comes first, and end with it.
+    pub(crate) fn join(&mut self, op: OpId, others: Vec<Member>) {
+        if let Some(Some(open)) = self.open.get_mut(op.index as usize) {
+            self.stats.accepted += others.len() as u64;
+            open.others = others;
         }
     }
 
@@ -70,15 +91,32 @@ impl Ledger {
         let Some(open) = entry.and_then(|e| e.take_if(|e| e.generation == op.generation)) else {
             return;
         };
+        if open.others.is_empty() {
+            self.end_one(&open.slot, result);
+        } else {
+            let mut results = apart(result, open.others.len() + 1).into_iter();
+            self.end_one(&open.slot, results.next().unwrap_or_else(lost));
+            // The attempts were those of the one batch.
+            let retries = self.stats.retries;
+            for Member { slot, room, later } in open.others {
+                let result = results.next().unwrap_or_else(lost);
+                self.end_one(&slot, called_later(result, later));
+                self.ended.push(Ended { op: None, room });
+            }
+            self.stats.retries = retries;
+        }
+        self.epochs.leave(open.epoch, &mut self.wakers);
+        self.ended.push(Ended { op: Some(op), room: open.room });
+    }
+
+    fn end_one(&mut self, slot: &Arc<SendSlot>, result: Result<Completion, SendError>) {
         #[cfg(feature = "tracing")]
-        crate::telemetry::ended(&open.slot.span(), &result);
+        crate::telemetry::ended(&slot.span(), &result);
         self.count(&result);
         if let Some(report) = &mut self.report {
-            note(report, &result, &open.slot);
+            note(report, &result, slot);
         }
-        self.wakers.extend(open.slot.end(result));
-        self.epochs.leave(open.epoch, &mut self.wakers);
-        self.ended.push(Ended { op, room: open.room });
+        self.wakers.extend(slot.end(result));
     }
 
     /// Ends a send that waited for room and gets none.
@@ -148,6 +186,9 @@ impl Ledger {
             Ok(Completion::StoredBatch(receipts)) => {
                 stats.acknowledged += 1;
                 let first = receipts.first();
+                if let Some(receipt) = first {
+                    self.latency.record(receipt.elapsed);
+                }
                 stats.weak += u64::from(first.is_some_and(|r| r.status != SendStatus::SendOk));
                 first.map_or(0, |receipt| receipt.failed_attempts.len())
             }
@@ -166,6 +207,44 @@ impl Ledger {
             }
         };
         stats.retries += failed as u64;
+    }
+}
+
+/// The result of each of the `count` messages of a batch.
+fn apart(
+    result: Result<Completion, SendError>,
+    count: usize,
+) -> Vec<Result<Completion, SendError>> {
+    match result {
+        Ok(Completion::StoredBatch(receipts)) => {
+            receipts.into_iter().map(|receipt| Ok(Completion::Stored(receipt))).collect()
+        }
+        Ok(_) => Vec::new(),
+        Err(error) if error.member_keys().len() == count => {
+            error.into_members().into_iter().map(Err).collect()
+        }
+        Err(error) => vec![Err(error); count],
+    }
+}
+
+fn lost() -> Result<Completion, SendError> {
+    Err(SendError::lost())
+}
+
+fn called_later(
+    result: Result<Completion, SendError>,
+    later: Duration,
+) -> Result<Completion, SendError> {
+    match result {
+        Ok(Completion::Stored(mut receipt)) => {
+            receipt.elapsed = receipt.elapsed.saturating_sub(later);
+            Ok(Completion::Stored(receipt))
+        }
+        Ok(completion) => Ok(completion),
+        Err(error) => {
+            let elapsed = error.elapsed().saturating_sub(later);
+            Err(error.with_elapsed(elapsed))
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod environment;
 mod events;
 #[cfg(feature = "futures-io")]
 mod futures_stream;
+mod gather;
 mod histogram;
 mod identity;
 mod ledger;
@@ -47,9 +48,10 @@ pub use diagnose::{Diagnosis, Finding, Severity, Subject};
 pub use driver::Driver;
 pub use environment::{NAMESRV_ADDR, config_from_env};
 pub use events::{EVENTS_MAX, EventStream};
+pub use gather::{AutoBatch, AutoBatchError};
 pub use histogram::Histogram;
 pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
-pub use producer::{Producer, SendOptions};
+pub use producer::{Producer, ProducerOptions, SendOptions};
 pub use rocketmq_core::wire::{
     Encoding, OffsetMessageId, RequestCode, ResponseCode, SendStatus, UniqueKey,
 };

@@ -284,6 +284,7 @@ impl Operation {
     fn open(&self, new: New, selection: Selection, wait: bool) -> Result<Open, SendError> {
         let shared = self.producer.shared();
         let started = new.called.instant;
+        let alone = matches!(new.content, Content::Batch(_));
         let message = new.content.prepare(shared, new.called)?;
         let message = compress_message(message, &new.options, &shared.config)?;
         let unique_key = message.unique_key();
@@ -294,6 +295,12 @@ impl Operation {
         let time = new.options.timeout.unwrap_or(shared.config.send_timeout);
         let unlimited = new.options.unlimited_wait_for_room;
         let patient = wait && unlimited.unwrap_or(shared.config.unlimited_wait_for_room);
+        let gather = self.producer.gathers()
+            && !alone
+            && !patient
+            && new.mode == Mode::Awaited
+            && new.options == SendOptions::default()
+            && message.is_batchable();
         let request = Request {
             message,
             group: self.producer.group_number(),
@@ -307,6 +314,7 @@ impl Operation {
             time_with_room: patient.then_some(time),
             slot: Arc::clone(&slot),
             announce: new.announce,
+            gather,
         };
         let number = match shared.submit(request, wait)? {
             Placement::Accepted => None,

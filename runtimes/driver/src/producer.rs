@@ -8,7 +8,8 @@ use rocketmq_core::{
     Compression, GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError, WhenDown,
 };
 
-use crate::client::{Client, CloseReport, Handle};
+use crate::client::{Client, CloseReport, Handle, StartError};
+use crate::gather::AutoBatch;
 use crate::operation::{Content, OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
 use crate::selector::Selector;
 use crate::shared::Shared;
@@ -36,12 +37,37 @@ struct Inner {
     handle: Arc<Handle>,
     group: u32,
     name: Box<str>,
+    gathers: bool,
 }
 
 impl Producer {
     pub(crate) fn new(handle: Arc<Handle>, group: &str) -> Result<Producer, GroupError> {
         let number = handle.shared.register(group)?;
-        Ok(Producer { inner: Arc::new(Inner { handle, group: number, name: group.into() }) })
+        Ok(Producer::of(handle, group, number, false))
+    }
+
+    fn of(handle: Arc<Handle>, group: &str, number: u32, gathers: bool) -> Producer {
+        let inner = Inner { handle, group: number, name: group.into(), gathers };
+        Producer { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn with_options(
+        handle: Arc<Handle>,
+        group: &str,
+        options: ProducerOptions,
+    ) -> Result<Producer, StartError> {
+        let ProducerOptions { auto_batch } = options;
+        auto_batch.map_or(Ok(()), |settings| settings.check(&handle.shared.config))?;
+        let number = handle.shared.register(group)?;
+        if let Some(settings) = auto_batch {
+            handle.shared.gather(number, settings);
+        }
+        Ok(Producer::of(handle, group, number, auto_batch.is_some()))
+    }
+
+    /// Whether its sends are gathered into batches.
+    pub(crate) fn gathers(&self) -> bool {
+        self.inner.gathers
     }
 
     /// Sends a message and waits for a broker's acknowledgement.
@@ -212,6 +238,28 @@ impl fmt::Debug for Producer {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.handle.shared.unregister(self.group);
+    }
+}
+
+/// What one producer does differently from others of its client.
+#[derive(Clone, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct ProducerOptions {
+    /// How single sends are put together into batches; `None`, the default, sends each by itself.
+    pub auto_batch: Option<AutoBatch>,
+}
+
+impl ProducerOptions {
+    /// The defaults.
+    pub fn new() -> ProducerOptions {
+        ProducerOptions::default()
+    }
+
+    /// Has single sends put together into batches.
+    #[must_use]
+    pub fn with_auto_batch(mut self, auto_batch: AutoBatch) -> ProducerOptions {
+        self.auto_batch = Some(auto_batch);
+        self
     }
 }
 

@@ -15,12 +15,15 @@ use rocketmq_core::{
 
 use crate::client::{CloseReport, Stats};
 use crate::events::Hub;
+use crate::gather::{AutoBatch, Gatherer, Group, Held};
 use crate::histogram::Recorder;
 use crate::identity::Identity;
 use crate::query::QuerySlot;
 use crate::runtime::Clock;
 use crate::signal::Signal;
 use crate::slot::Slot;
+
+mod holding;
 
 /// Where the result of a send is left.
 pub(crate) type SendSlot = Slot<Result<Completion, SendError>>;
@@ -50,6 +53,8 @@ pub(crate) struct Request {
     pub(crate) slot: Arc<SendSlot>,
     /// Whether the caller waits for room alone, and is to be woken when there is.
     pub(crate) announce: bool,
+    /// Whether it may be held, to leave with others.
+    pub(crate) gather: bool,
 }
 
 impl Request {
@@ -87,6 +92,11 @@ pub(crate) enum Command {
         op: OpId,
         room: Room,
         request: Request,
+    },
+    /// Sends that hold their room and leave as one batch, which is named `op`.
+    SendGroup {
+        op: OpId,
+        group: Group,
     },
     /// Nobody wants the send any more, unless it is too late.
     Cancel {
@@ -139,14 +149,15 @@ pub(crate) enum Command {
 pub(crate) enum Placement {
     /// It has room and is on its way.
     Accepted,
-    /// It waits for room under this number.
+    /// It waits for room, or for others to leave with, under this number.
     Waiting(u64),
 }
 
 /// A send that holds room no longer.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) op: OpId,
+    /// Its name, unless another has it too.
+    pub(crate) op: Option<OpId>,
     pub(crate) room: Room,
 }
 
@@ -192,6 +203,10 @@ struct State {
     armed: Instant,
     /// Names on the wire of the registered producer groups, by number.
     groups: Vec<Option<Box<str>>>,
+    /// What producers hold that send in batches, by number of the group.
+    gatherers: BTreeMap<u32, Gatherer>,
+    /// When the next of it leaves.
+    leaves_at: Instant,
     stats: Stats,
 }
 
@@ -215,6 +230,8 @@ impl Shared {
             deadlines: BinaryHeap::new(),
             armed: Instant::FAR_FUTURE,
             groups: Vec::new(),
+            gatherers: BTreeMap::new(),
+            leaves_at: Instant::FAR_FUTURE,
             stats: Stats::default(),
         };
         Shared {
@@ -235,7 +252,8 @@ impl Shared {
     /// # Errors
     /// If there is no room and `wait` is not set, or the client is closed or its driver has ended.
     pub(crate) fn submit(&self, request: Request, wait: bool) -> Result<Placement, SendError> {
-        let (result, wake) = self.lock().submit(request, wait);
+        let now = if request.gather { self.clock.now() } else { Instant::ZERO };
+        let (result, wake) = self.lock().submit(now, request, wait);
         if wake {
             self.signal.wake();
         }
@@ -251,7 +269,7 @@ impl Shared {
     pub(crate) fn cancel(&self, slot: &SendSlot, number: Option<u64>) {
         let mut wakers = Vec::new();
         let mut state = self.lock();
-        let waited = number.and_then(|number| state.leave(number));
+        let waited = number.and_then(|number| state.leave(number).or_else(|| state.unhold(number)));
         if waited.is_some() {
             // Others may have waited behind it.
             state.admit(&mut wakers);
@@ -289,6 +307,8 @@ impl Shared {
         if let Some(name) = state.groups.get_mut(group as usize) {
             *name = None;
         }
+        state.let_go();
+        state.gatherers.remove(&group);
         if !state.stopped {
             state.commands.push_back(Command::Unregister { group });
             drop(state);
@@ -298,7 +318,10 @@ impl Shared {
 
     /// The last handle has gone.
     pub(crate) fn handles_gone(&self) {
-        self.lock().handles_gone = true;
+        let mut state = self.lock();
+        state.handles_gone = true;
+        state.let_go();
+        drop(state);
         self.signal.wake();
     }
 
@@ -331,6 +354,7 @@ impl Shared {
 
     /// Has `slot` ended when everything accepted so far has ended.
     pub(crate) fn flush(&self, slot: &Arc<Slot<()>>) {
+        self.lock().let_go();
         if !self.push(Command::Flush { slot: Arc::clone(slot) }) {
             let _ = slot.end(());
         }
@@ -338,7 +362,10 @@ impl Shared {
 
     /// Refuses new sends, and has `slot` ended when the others have, at `deadline` at the latest.
     pub(crate) fn close(&self, slot: &Arc<Slot<CloseReport>>, deadline: Instant) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        state.let_go();
+        drop(state);
         if !self.push(Command::Close { slot: Arc::clone(slot), deadline }) {
             let _ = slot.end(CloseReport::default());
         }
@@ -423,8 +450,9 @@ impl Shared {
         state.stats.clone_from(stats);
         state.expire(now, expired);
         state.admit(wakers);
+        state.let_go_due(now);
         std::mem::swap(&mut state.commands, batch);
-        let deadline = state.next_deadline();
+        let deadline = state.next_deadline().min(state.leaves_at);
         Exchange { waiting: state.waiting.len(), deadline, handles_gone: state.handles_gone }
     }
 
@@ -435,7 +463,9 @@ impl Shared {
         state.stats.clone_from(stats);
         for Ended { op, room } in ended.drain(..) {
             state.admission.release(room);
-            state.ids.free(op);
+            if let Some(op) = op {
+                state.ids.free(op);
+            }
         }
         state.admit(wakers);
     }
@@ -445,7 +475,7 @@ impl Shared {
     pub(crate) fn may_sleep(&self, armed: Instant) -> bool {
         let mut state = self.lock();
         state.armed = armed;
-        state.commands.is_empty() && state.next_deadline() >= armed
+        state.commands.is_empty() && state.next_deadline().min(state.leaves_at) >= armed
     }
 
     /// Takes all sends that wait for room, because there will be none for them.
@@ -456,8 +486,14 @@ impl Shared {
     /// The driver ends. Nobody waits from now on; what it had not taken in comes back.
     pub(crate) fn stop(&self) -> (VecDeque<Command>, Vec<Request>) {
         let mut state = self.lock();
+        state.let_go();
         state.stopped = true;
         (std::mem::take(&mut state.commands), state.take_waiting())
+    }
+
+    /// Has a producer's sends gathered into batches.
+    pub(crate) fn gather(&self, group: u32, settings: AutoBatch) {
+        self.lock().gatherers.insert(group, Gatherer::new(settings));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -469,6 +505,7 @@ impl State {
     /// Also whether the driver has to be woken.
     fn submit(
         &mut self,
+        now: Instant,
         request: Request,
         wait: bool,
     ) -> (Result<Placement, (SendErrorKind, Request)>, bool) {
@@ -485,6 +522,9 @@ impl State {
             return (Err((SendErrorKind::Invalid(invalid), request)), false);
         }
         if let Some(room) = self.admission.try_acquire(request.topic(), bytes) {
+            if request.gather {
+                return self.hold(now, request, room);
+            }
             self.accept(request, room);
             return (Ok(Placement::Accepted), true);
         }
@@ -492,6 +532,8 @@ impl State {
             let bound = self.admission.bound_for(request.topic(), bytes);
             return (Err((SendErrorKind::Backpressure(bound), request)), false);
         }
+        // Nothing more can join what is held.
+        self.let_go();
         let number = self.next_number;
         self.next_number += 1;
         let deadline = request.deadline;
@@ -500,7 +542,8 @@ impl State {
             self.deadlines.push(Reverse((deadline, number)));
         }
         self.waiting.insert(number, request);
-        (Ok(Placement::Waiting(number)), deadline < self.armed)
+        let wake = deadline < self.armed || !self.commands.is_empty();
+        (Ok(Placement::Waiting(number)), wake)
     }
 
     /// Names a send that has its room and hands it to the driver.
@@ -514,11 +557,28 @@ impl State {
     /// Lets in who waits, as far as there is room. To be called whenever room was given back or
     /// somebody left the queue.
     fn admit(&mut self, wakers: &mut Vec<Waker>) {
+        // Those who had to wait leave together with the others that are let in now.
+        let mut gathered: BTreeMap<u32, Gatherer> = BTreeMap::new();
         while let Some((number, room)) = self.admission.poll_admitted() {
             match self.waiting.remove(&number) {
+                Some(request) if request.gather && self.gatherers.contains_key(&request.group) => {
+                    wakers.extend(request.slot.hold(request.announce));
+                    let settings = self.gatherers.get(&request.group).map(Gatherer::settings);
+                    let gatherer = gathered
+                        .entry(request.group)
+                        .or_insert_with(|| Gatherer::new(settings.unwrap_or_default()));
+                    let mut leaving = Vec::new();
+                    gatherer.hold(Instant::ZERO, Held { number, request, room }, &mut leaving);
+                    self.leave_together(leaving);
+                }
                 Some(request) => wakers.extend(self.accept(request, room)),
                 None => self.admission.release(room),
             }
+        }
+        for mut gatherer in gathered.into_values() {
+            let mut leaving = Vec::new();
+            gatherer.all(&mut leaving);
+            self.leave_together(leaving);
         }
     }
 
@@ -639,6 +699,7 @@ mod tests {
             time_with_room: None,
             slot: Arc::new(Slot::new()),
             announce: false,
+            gather: false,
         }
     }
 
@@ -698,7 +759,7 @@ mod tests {
                 if let Command::Send { op, room, request } = command {
                     let index = slots.iter().position(|slot| Arc::ptr_eq(slot, &request.slot));
                     reached[index.unwrap()] += 1;
-                    held.push(Ended { op, room });
+                    held.push(Ended { op: Some(op), room });
                     if lost {
                         request.refuse(SendErrorKind::DriverStopped, DEADLINE);
                     }

@@ -15,6 +15,8 @@ enum State<T> {
     /// `op` is set once a send has room and a name.
     Pending {
         op: Option<OpId>,
+        /// It has room, but is held until it leaves with others.
+        held: bool,
         waker: Option<Waker>,
         /// Closes when the send ends, whoever still holds the slot.
         #[cfg(feature = "tracing")]
@@ -31,6 +33,7 @@ impl<T> Slot<T> {
     pub(crate) const fn new() -> Slot<T> {
         Slot(Mutex::new(State::Pending {
             op: None,
+            held: false,
             waker: None,
             #[cfg(feature = "tracing")]
             span: tracing::Span::none(),
@@ -40,7 +43,7 @@ impl<T> Slot<T> {
     /// For a send with this span.
     #[cfg(feature = "tracing")]
     pub(crate) fn with_span(span: tracing::Span) -> Slot<T> {
-        Slot(Mutex::new(State::Pending { op: None, waker: None, span }))
+        Slot(Mutex::new(State::Pending { op: None, held: false, waker: None, span }))
     }
 
     /// The span of the send, while it is open.
@@ -64,6 +67,17 @@ impl<T> Slot<T> {
         }
     }
 
+    /// Notes that the send has room, and no name of its own yet. As [`Slot::accept`] otherwise.
+    pub(crate) fn hold(&self, announce: bool) -> Option<Waker> {
+        match &mut *self.lock() {
+            State::Pending { held, waker, .. } => {
+                *held = true;
+                if announce { waker.take() } else { None }
+            }
+            State::Ended { .. } | State::Taken => None,
+        }
+    }
+
     /// Leaves the result, once. Gives the waker of the one who waits, to be woken when no lock is
     /// held.
     pub(crate) fn end(&self, result: T) -> Option<Waker> {
@@ -72,8 +86,8 @@ impl<T> Slot<T> {
         let _span = self.span();
         let mut state = self.lock();
         match &mut *state {
-            State::Pending { op, waker, .. } => {
-                let (waker, accepted) = (waker.take(), op.is_some());
+            State::Pending { op, held, waker, .. } => {
+                let (waker, accepted) = (waker.take(), op.is_some() || *held);
                 *state = State::Ended { result, accepted };
                 waker
             }
@@ -108,7 +122,7 @@ impl<T> Slot<T> {
     /// Waits for room: ready once the send has a name, or with `false` if it ended without.
     pub(crate) fn poll_accepted(&self, cx: &Context<'_>) -> Poll<bool> {
         match &mut *self.lock() {
-            State::Pending { op: None, waker, .. } => {
+            State::Pending { op: None, held: false, waker, .. } => {
                 remember(waker, cx);
                 Poll::Pending
             }

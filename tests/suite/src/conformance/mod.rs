@@ -29,6 +29,7 @@ pub mod discovery;
 pub mod dropping;
 pub mod events;
 pub mod faults;
+pub mod gathering;
 pub mod hooks;
 pub mod lifecycle;
 pub mod lifetimes;
@@ -170,6 +171,13 @@ macro_rules! conformance {
                 an_unreadable_receipt_of_a_batch_is_one_for_all,
                 a_batch_takes_room_for_its_size_as_sent,
                 batches_are_cancelled_whole_and_do_not_mix;
+            gathering: sends_at_once_leave_together, a_lone_send_is_a_plain_send,
+                only_alike_sends_leave_together, a_full_batch_leaves_at_once,
+                close_sends_what_is_held, the_last_handle_sends_what_is_held,
+                a_send_dropped_while_it_is_held_is_not_sent,
+                a_refused_batch_fails_each_of_its_sends, a_dead_broker_moves_what_was_gathered,
+                who_waits_for_room_does_not_wait_for_the_linger, the_time_of_a_held_send_runs,
+                settings_out_of_range_are_refused;
             messages: bodies_are_compressed_when_that_helps,
                 a_message_that_was_compressed_comes_back_as_it_was, delays_reach_the_broker;
             selecting: hashes_choose_the_queue, the_queues_of_a_topic,
