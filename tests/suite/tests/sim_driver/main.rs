@@ -1,5 +1,6 @@
 //! The driver in virtual time: handles, futures, close and cancellation against a faulty cluster.
 
+mod batches;
 mod chaos;
 mod discovery;
 mod ledger;
