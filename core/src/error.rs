@@ -248,6 +248,9 @@ impl fmt::Display for SendError {
         for (number, attempt) in failure.attempts.iter().enumerate() {
             write!(f, "; attempt {}: {attempt}", number + 1)?;
         }
+        if failure.retry_withheld {
+            f.write_str("; not tried again, because the client's retry_budget is used up")?;
+        }
         write!(f, "; {}", failure.delivery)
     }
 }

@@ -367,6 +367,11 @@ impl Client {
         };
         let (number, unique_key) = (op.number, op.message.unique_key);
         op.tried.push(current.broker);
+        if next == Next::BackOff
+            && let Some(broker) = self.brokers.get_mut(current.broker)
+        {
+            broker.busy.answered_busy(now, current.started, self.config.busy_back_off);
+        }
         let weak = op.weak.is_some() && op.failed.last().is_some_and(is_weak);
         // What may be stored must not be stored again behind what comes after it.
         let only_once = only_once || op.command.order.is_some();
@@ -384,10 +389,6 @@ impl Client {
         {
             None
         } else if (next == Next::BackOff || same) && !planted!(BusyBackOffZero) {
-            let broker = self.brokers.get_mut(current.broker);
-            if let Some(broker) = broker.filter(|_| next == Next::BackOff) {
-                broker.busy.answered_busy(now, current.started);
-            }
             Some(now + self.busy_pause(id))
         } else {
             Some(now)

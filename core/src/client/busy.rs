@@ -13,20 +13,27 @@ use crate::time::Instant;
 pub(super) struct Busy {
     /// Busy answers in a row, less those made up for by messages stored since.
     level: u32,
-    /// When the level rose last.
-    raised_at: Instant,
+    /// An attempt that begins before this says nothing new if it is answered "busy".
+    told_until: Instant,
 }
 
 /// Doublings beyond this reach [`limits::BUSY_BACK_OFF_MAX`] from any sensible first wait.
 const LEVEL_MAX: u32 = 16;
 
+/// The longest wait after this many doublings.
+fn pause(first: Duration, doublings: u32) -> Duration {
+    first.saturating_mul(1 << doublings.min(LEVEL_MAX)).min(limits::BUSY_BACK_OFF_MAX)
+}
+
 impl Busy {
-    /// The broker answered "busy" to an attempt that began at `started`. Answers to attempts that
-    /// were under way together say the same once.
-    pub(super) fn answered_busy(&mut self, now: Instant, started: Instant) {
-        if self.level == 0 || started >= self.raised_at {
+    /// The broker answered "busy" to an attempt that began at `started`; `first` is the first wait.
+    /// Attempts that were not kept waiting since the last one say the same once more: however many
+    /// sends are under way, the wait doubles once for each time that it was waited for.
+    pub(super) fn answered_busy(&mut self, now: Instant, started: Instant, first: Duration) {
+        if self.level == 0 || started >= self.told_until {
+            // The shortest that jitter makes of it.
+            self.told_until = now + pause(first, self.level) / 2;
             self.level = (self.level + 1).min(LEVEL_MAX);
-            self.raised_at = now;
         }
     }
 
@@ -39,13 +46,14 @@ impl Busy {
 
 impl Client {
     /// How long a send waits after a busy answer: by its own busy answers, and by those of the
-    /// least busy broker that it may try next. Never so long that the attempt has no time.
+    /// least busy broker that it may try next.
     pub(super) fn busy_pause(&mut self, id: OpId) -> Duration {
         let Some(op) = self.ops.get(id) else { return Duration::ZERO };
         let level = op.busy.max(self.busy_level(op).saturating_sub(1));
         let left = op.command.deadline.saturating_since(self.now);
-        let full = self.config.busy_back_off.saturating_mul(1 << level.min(LEVEL_MAX));
-        self.rng.jitter(full.min(limits::BUSY_BACK_OFF_MAX).min(left / 2))
+        let first = self.config.busy_back_off;
+        // A wait that has grown leaves half of the time to the attempt; the first wait is the least.
+        self.rng.jitter(pause(first, level).min((left / 2).max(first)))
     }
 
     fn busy_level(&self, op: &Op) -> u32 {
@@ -68,24 +76,31 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_attempts_that_were_under_way_together_count_once() {
+    fn it_rises_once_for_each_time_that_it_was_waited_for() {
+        let first = Duration::from_millis(20);
         let mut busy = Busy::default();
         for _ in 0..100 {
-            busy.answered_busy(at(10), at(5));
+            busy.answered_busy(at(100), at(99), first);
         }
         assert_eq!(busy.level, 1);
-        busy.answered_busy(at(20), at(11));
-        busy.answered_busy(at(21), at(11));
+        // They were kept waiting, each for another time.
+        for begun in 110..120 {
+            busy.answered_busy(at(begun + 1), at(begun), first);
+        }
         assert_eq!(busy.level, 2);
+        busy.answered_busy(at(132), at(131), first);
+        assert_eq!(busy.level, 3);
         busy.stored();
-        assert_eq!(busy.level, 1);
+        assert_eq!(busy.level, 2);
         for _ in 0..5 {
             busy.stored();
         }
-        assert_eq!(busy.level, 0);
-        for round in 0..100 {
-            busy.answered_busy(at(100 + round), at(100 + round));
+        assert_eq!(busy, Busy { level: 0, ..busy });
+        for second in 1..100 {
+            busy.answered_busy(at(second * 1_000), at(second * 1_000), first);
         }
         assert_eq!(busy.level, LEVEL_MAX);
+        assert_eq!(pause(first, 3), first * 8);
+        assert_eq!(pause(first, LEVEL_MAX), limits::BUSY_BACK_OFF_MAX);
     }
 }

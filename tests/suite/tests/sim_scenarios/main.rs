@@ -14,6 +14,7 @@ mod hooks;
 mod name_servers;
 mod ordered;
 mod peers;
+mod pressure;
 mod routes;
 mod selecting;
 mod static_topics;

@@ -409,8 +409,7 @@ impl Story<'_> {
         let config = &self.facts.clients[self.send.client].config;
         let burst = budget.burst.unwrap_or(2 * config.in_flight_messages_max) as usize;
         let own = self.facts.sends.iter().filter(|send| send.client == self.send.client);
-        let by_now = |send: &SendFacts| send.starts.partition_point(|it| it.at <= self.end.at);
-        let made: usize = own.map(|send| by_now(send).saturating_sub(1)).sum();
+        let made: usize = own.map(|send| self.retries(send)).sum();
         (made < burst).then(|| (10, format!("only {made} retries were made of {burst}")))
     }
 
@@ -437,6 +436,16 @@ impl Story<'_> {
         let mut before = before.peekable();
         (before.peek().is_none() || !before.any(open))
             .then(|| (11, "none was open before it".to_owned()))
+    }
+
+    /// How often a send had been tried again by now, the attempt included that it may be about to
+    /// make.
+    fn retries(&self, send: &SendFacts) -> usize {
+        let begun = send.starts.partition_point(|start| start.at <= self.end.at);
+        let Some(last) = begun.checked_sub(1) else { return 0 };
+        let is_open = send.end.as_ref().is_none_or(|end| end.at > self.end.at);
+        let answered = send.frame_of(last).is_some_and(|frame| frame.answer.is_some());
+        last + usize::from(is_open && answered)
     }
 
     fn timeout(&self, last: Option<&Attempt>) -> Objection {
