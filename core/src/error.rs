@@ -26,6 +26,7 @@ struct Failure {
     delivery: Delivery,
     attempts: Vec<Attempt>,
     name_servers: Vec<NameServerFailure>,
+    unwritable: Vec<UnwritableBroker>,
     topic: Box<str>,
     unique_key: Option<UniqueKey>,
     message: Option<Message>,
@@ -105,6 +106,7 @@ impl SendError {
             delivery,
             attempts,
             name_servers: Vec::new(),
+            unwritable: Vec::new(),
             topic: message.topic().into(),
             unique_key,
             message: Some(message),
@@ -145,6 +147,7 @@ impl SendError {
             delivery: Delivery::Unknown,
             attempts: Vec::new(),
             name_servers: Vec::new(),
+            unwritable: Vec::new(),
             topic: "".into(),
             unique_key: None,
             message: None,
@@ -157,6 +160,11 @@ impl SendError {
 
     pub(crate) fn with_retry_withheld(mut self, withheld: bool) -> SendError {
         self.0.retry_withheld = withheld;
+        self
+    }
+
+    pub(crate) fn with_unwritable(mut self, brokers: Vec<UnwritableBroker>) -> SendError {
+        self.0.unwritable = brokers;
         self
     }
 
@@ -193,6 +201,12 @@ impl SendError {
     /// Name servers that could not be asked for the route.
     pub fn name_servers(&self) -> &[NameServerFailure] {
         &self.0.name_servers
+    }
+
+    /// With [`SendErrorKind::NoWritableQueue`]: the brokers of the topic, and why none of them takes
+    /// messages.
+    pub fn unwritable_brokers(&self) -> &[UnwritableBroker] {
+        &self.0.unwritable
     }
 
     /// The message's topic.
@@ -243,7 +257,10 @@ impl fmt::Display for SendError {
         let failure = &*self.0;
         write!(f, "send to topic \"{}\": {}", failure.topic, failure.kind)?;
         for server in &failure.name_servers {
-            write!(f, "; name server {}: {}", server.address, server.failure)?;
+            write!(f, "; {server}")?;
+        }
+        for broker in &failure.unwritable {
+            write!(f, "; {broker}")?;
         }
         for (number, attempt) in failure.attempts.iter().enumerate() {
             write!(f, "; attempt {}: {attempt}", number + 1)?;
@@ -251,7 +268,13 @@ impl fmt::Display for SendError {
         if failure.retry_withheld {
             f.write_str("; not tried again, because the client's retry_budget is used up")?;
         }
-        write!(f, "; {}", failure.delivery)
+        write!(f, "; {}", failure.delivery)?;
+        match failure.unique_key {
+            Some(key) if failure.delivery == Delivery::Unknown => {
+                write!(f, ", under the unique key {key}; sending it again may store it twice")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -318,7 +341,10 @@ pub enum SendErrorKind {
     #[error("broker \"{0}\" of the given queue is in no known route; check its name")]
     NoSuchQueue(Box<str>),
     /// The time of the send was over.
-    #[error("the time of the send is over; see the attempts for where it went")]
+    #[error(
+        "the time of the send is over; see the attempts for where it went, and give it more if \
+         the brokers are well"
+    )]
     Timeout,
     /// The time of the send was over before its turn came: earlier sends with the same order key
     /// were still open.
@@ -331,7 +357,7 @@ pub enum SendErrorKind {
     #[error("{0}")]
     Selector(SelectorFailure),
     /// A broker refused the message or failed, and no other attempt did better.
-    #[error("the broker answered {code}: {remark}")]
+    #[error("the broker answered {code}: {remark}{}", advice(*code))]
     Broker {
         /// Its answer.
         code: ResponseCode,
@@ -339,7 +365,10 @@ pub enum SendErrorKind {
         remark: Box<str>,
     },
     /// A broker refused the client: unknown key, wrong signature or missing permission.
-    #[error("permission denied by the broker, {code}: {remark}")]
+    #[error(
+        "permission denied by the broker, {code}: {remark}; check the access key, its secret and \
+         its permissions"
+    )]
     PermissionDenied {
         /// Its answer.
         code: ResponseCode,
@@ -347,10 +376,13 @@ pub enum SendErrorKind {
         remark: Box<str>,
     },
     /// No attempt got through to a broker, or the connection was lost.
-    #[error("no broker could be reached, or the connection to it was lost")]
+    #[error(
+        "no broker could be reached, or the connection to it was lost; check that the brokers run \
+         and that the addresses that they announce can be reached from here"
+    )]
     Transport,
     /// There was no room for the message within the time of the send.
-    #[error("too much is in flight: {0}")]
+    #[error("too much is in flight: {0}; let earlier sends end first, or raise it")]
     Backpressure(Bound),
     /// The caller cancelled the send.
     #[error("the send was cancelled")]
@@ -454,11 +486,44 @@ pub struct Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker_name, address, queue_id, stage, failure, .. } = self;
+        let elapsed = rounded(self.elapsed);
         write!(
             f,
-            "broker \"{}\" at {} queue {}, {} after {:?}: {}",
-            self.broker_name, self.address, self.queue_id, self.stage, self.elapsed, self.failure
-        )
+            "broker \"{broker_name}\" at {address} queue {queue_id}, {stage} after {elapsed:?}"
+        )?;
+        match (stage, failure) {
+            (Stage::Connect, AttemptFailure::TimedOut) => f.write_str(
+                ": no connection in time; the address may be wrong from here or blocked by a \
+                 firewall",
+            ),
+            _ => write!(f, ": {failure}"),
+        }
+    }
+}
+
+/// Without the digits that nobody reads.
+fn rounded(elapsed: Duration) -> Duration {
+    let unit = if elapsed >= Duration::from_millis(10) { 1_000_000 } else { 1_000 };
+    let nanos = elapsed.as_nanos() / unit * unit;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// What to do about an answer.
+fn advice(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::SYSTEM_ERROR => "; the broker's log says more",
+        ResponseCode::SYSTEM_BUSY | ResponseCode::FLOW_CONTROL => {
+            "; send more slowly, or give the send more time, or add brokers"
+        }
+        ResponseCode::SERVICE_NOT_AVAILABLE => {
+            "; the broker stores nothing now: its disk may be full, or it may be a slave"
+        }
+        ResponseCode::NO_PERMISSION => "; check the permissions of the topic and of the broker",
+        ResponseCode::TOPIC_NOT_EXIST => "; create the topic on this broker",
+        ResponseCode::MESSAGE_ILLEGAL => "; the broker's limits may be lower than this client's",
+        ResponseCode::REQUEST_CODE_NOT_SUPPORTED => "; check that this is a broker's port",
+        _ => "",
     }
 }
 
@@ -605,6 +670,43 @@ pub struct NameServerFailure {
     pub failure: AttemptFailure,
 }
 
+impl fmt::Display for NameServerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "name server {}: {}", self.address, self.failure)?;
+        match self.failure {
+            AttemptFailure::Answered { code: ResponseCode::REQUEST_CODE_NOT_SUPPORTED, .. } => {
+                f.write_str("; this is not a name server but perhaps a broker, check the port")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A broker that a route names and that takes no messages for the topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UnwritableBroker {
+    /// The broker's name.
+    pub broker_name: Arc<str>,
+    /// Permission bits of the topic there: 4 to read, 2 to write, 1 to be inherited.
+    pub permission: i32,
+    /// Queues of the topic there that could be written to.
+    pub write_queue_nums: i32,
+}
+
+impl fmt::Display for UnwritableBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker_name, permission, write_queue_nums } = self;
+        write!(f, "broker \"{broker_name}\": ")?;
+        match permission {
+            _ if permission & 2 != 0 && *write_queue_nums > 0 => f.write_str("no master"),
+            _ if permission & 2 != 0 => f.write_str("no queue to write to"),
+            4 | 5 => write!(f, "read-only, permission {permission}"),
+            _ => write!(f, "no permission to write, permission {permission}"),
+        }
+    }
+}
+
 /// No name server could be reached within the time.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NotReady {
@@ -616,7 +718,7 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no name server answered")?;
         for server in &self.name_servers {
-            write!(f, "; {}: {}", server.address, server.failure)?;
+            write!(f, "; {server}")?;
         }
         Ok(())
     }

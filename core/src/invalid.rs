@@ -33,7 +33,10 @@ pub enum InvalidMessage {
     #[error("the body is empty; brokers of 5.x refuse that")]
     BodyEmpty,
     /// The body is too large.
-    #[error("the body has {length} bytes, more than body_length_max = {max}")]
+    #[error(
+        "the body has {length} bytes, more than body_length_max = {max}; send less, or raise it \
+         here and maxMessageSize at the brokers"
+    )]
     BodyTooLarge {
         /// Its length in bytes.
         length: usize,
@@ -42,7 +45,8 @@ pub enum InvalidMessage {
     },
     /// The body would never have room among what is in flight.
     #[error(
-        "the body has {length} bytes, more than all room for what is in flight, {max}; {bound}"
+        "the body has {length} bytes, more than all room for what is in flight, {max}; {bound}; \
+         send less, or raise it"
     )]
     LargerThanBudget {
         /// Its length in bytes.

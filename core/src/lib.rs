@@ -84,7 +84,7 @@ pub use config::{
 pub use discovery::{DiscoveryFailure, NameServerUrl, UrlError};
 pub use error::{
     Attempt, AttemptFailure, Bound, CloseReason, ConnectFailure, Delivery, NameServerFailure,
-    NotReady, SendError, SendErrorKind, Stage,
+    NotReady, SendError, SendErrorKind, Stage, UnwritableBroker,
 };
 pub use id::{ConnId, GroupId, OpId, OpIds};
 pub use interceptor::{

@@ -43,6 +43,9 @@ pub const ROUTE_BODY_LENGTH_MAX: usize = 4 * 1024 * 1024;
 /// Most brokers in one route.
 pub const ROUTE_BROKERS_MAX: usize = 4_096;
 
+/// Most brokers named in the error of a send whose topic nobody takes messages for: people read it.
+pub const UNWRITABLE_BROKERS_MAX: usize = 16;
+
 /// Most queues of one topic on one broker. More is a malformed route; Java would build one object
 /// for each.
 pub const QUEUES_PER_BROKER_MAX: u32 = 65_536;

@@ -563,7 +563,12 @@ impl Client {
             None => Completion::Stored(receipt),
         });
         let error = SendError::of(kind, delivery, op.failed, op.message, elapsed);
-        Some((error.with_retry_withheld(op.withheld), weak))
+        let error = error.with_retry_withheld(op.withheld);
+        let unwritable = match error.kind() {
+            SendErrorKind::NoWritableQueue => self.topics.get(op.topic).map(|it| &it.unwritable),
+            _ => None,
+        };
+        Some((error.with_unwritable(unwritable.cloned().unwrap_or_default()), weak))
     }
 
     /// Removes a send from every table. What is still on the wire is remembered as late.

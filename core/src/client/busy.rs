@@ -52,7 +52,7 @@ impl Client {
         let level = op.busy.max(self.busy_level(op).saturating_sub(1));
         let left = op.command.deadline.saturating_since(self.now);
         let first = self.config.busy_back_off;
-        // A wait that has grown leaves half of the time to the attempt; the first wait is the least.
+        // One that has grown leaves half of the time to the attempt; the first wait is the least.
         self.rng.jitter(pause(first, level).min((left / 2).max(first)))
     }
 

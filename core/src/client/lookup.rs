@@ -9,7 +9,7 @@ use super::control::ControlKind;
 use super::operation::OpState;
 use super::timers::TimerKey;
 use super::{Client, Life};
-use crate::error::{AttemptFailure, NameServerFailure, NotReady, SendErrorKind};
+use crate::error::{AttemptFailure, ConnectFailure, NameServerFailure, NotReady, SendErrorKind};
 use crate::id::OpId;
 use crate::limits;
 use crate::output::{Event, EventSet, Output};
@@ -366,10 +366,15 @@ impl Client {
 
     /// What to say of a name server that has not answered yet.
     pub(super) fn pending_failure(&self, server: Key) -> AttemptFailure {
-        let endpoint = self.endpoints.get(server).filter(|endpoint| endpoint.conn.is_none());
-        match endpoint.and_then(|endpoint| endpoint.last_failure) {
-            Some(failure) => AttemptFailure::Connect(failure),
-            None => AttemptFailure::TimedOut,
+        let Some(endpoint) = self.endpoints.get(server) else {
+            return AttemptFailure::TimedOut;
+        };
+        let session = endpoint.conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
+        match (endpoint.last_failure, session) {
+            (_, Some(session)) if session.ready => AttemptFailure::TimedOut,
+            (Some(failure), None) => AttemptFailure::Connect(failure),
+            (_, Some(_)) => AttemptFailure::Connect(ConnectFailure::TimedOut),
+            (None, None) => AttemptFailure::TimedOut,
         }
     }
 

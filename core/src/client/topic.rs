@@ -12,7 +12,7 @@ use super::publish::{BrokerQueues, PublishInfo};
 use super::static_topic::LogicalQueues;
 use super::timers::TimerId;
 use super::{Client, Life};
-use crate::error::NameServerFailure;
+use crate::error::{NameServerFailure, UnwritableBroker};
 use crate::id::OpId;
 use crate::limits;
 use crate::output::{Event, EventSet};
@@ -45,6 +45,8 @@ pub(super) struct Topic {
     pub(super) timer: TimerId,
     /// What the name servers did in the last look-up that failed.
     pub(super) failures: Vec<NameServerFailure>,
+    /// Why no broker takes messages, if the route has no queue to write to.
+    pub(super) unwritable: Vec<UnwritableBroker>,
     /// When the name servers said that the topic does not exist.
     pub(super) not_found_at: Option<Instant>,
     /// Since when they say so although there is a route.
@@ -116,6 +118,7 @@ impl Client {
             last_lookup: None,
             timer: TimerId::NONE,
             failures: Vec::new(),
+            unwritable: Vec::new(),
             not_found_at: None,
             missing_since: None,
             last_used: self.now,
@@ -178,10 +181,12 @@ impl Client {
         {
             publish = known.publish.clone();
         }
+        let unwritable = if publish.brokers().is_empty() { unwritable(route) } else { Vec::new() };
         let known = topic.route.replace(Route { publish, snapshot: None, default_until });
         topic.not_found_at = None;
         topic.missing_since = None;
         topic.failures.clear();
+        topic.unwritable = unwritable;
         let Some(route) = topic.route.as_ref() else {
             return;
         };
@@ -327,4 +332,14 @@ impl Client {
         }
         listed
     }
+}
+
+/// The brokers of a route that has no queue to write to.
+fn unwritable(route: &TopicRoute) -> Vec<UnwritableBroker> {
+    let broker = |data: &crate::wire::QueueData| UnwritableBroker {
+        broker_name: (*data.broker_name).into(),
+        permission: data.perm,
+        write_queue_nums: data.write_queue_nums,
+    };
+    route.queues.iter().take(limits::UNWRITABLE_BROKERS_MAX).map(broker).collect()
 }

@@ -829,6 +829,38 @@ mod tests {
     }
 
     #[test]
+    fn a_hundred_thousand_wait_at_less_than_2_kib_each_and_leave_nothing() {
+        let shared = shared();
+        let first = request(&shared);
+        shared.submit(first, true).unwrap();
+        let slots: Vec<_> = (0..100_000)
+            .map(|number| {
+                let request = request(&shared);
+                let slot = Arc::clone(&request.slot);
+                assert_eq!(shared.submit(request, true).unwrap(), Placement::Waiting(number));
+                slot
+            })
+            .collect();
+        assert_eq!(shared.stats().waiting, 100_000);
+        let state = shared.lock();
+        // The request, its slot, its places in the two queues, half full at worst, and its end.
+        let queued = 2 * size_of::<(u64, Request)>() + 2 * size_of::<(u64, u64, u64)>();
+        let ends = state.deadlines.capacity() * size_of::<(Instant, u64)>() / 100_000;
+        drop(state);
+        let each = queued + size_of::<SendSlot>() + 2 * size_of::<usize>() + ends;
+        // What the message itself owns: key, topic, body and rendered properties.
+        assert!(each + 512 <= 2_048, "{each} bytes");
+        for (number, slot) in slots.iter().enumerate() {
+            shared.cancel(slot, Some(number as u64));
+            assert_eq!(ended(slot), Some(SendErrorKind::Cancelled));
+        }
+        let mut state = shared.lock();
+        assert_eq!((state.waiting.len(), state.admission.waiting()), (0, 0));
+        state.next_deadline();
+        assert!(state.deadlines.is_empty());
+    }
+
+    #[test]
     fn groups_are_unique_until_they_are_forgotten() {
         let shared = shared();
         assert_eq!(shared.register("a"), Ok(0));

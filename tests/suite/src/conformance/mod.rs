@@ -188,7 +188,11 @@ macro_rules! conformance {
                 no_room_in_time_names_the_bound_on_messages,
                 no_room_in_time_names_the_bound_on_bytes,
                 a_body_larger_than_all_room_is_refused_at_once,
-                submit_waits_for_room_alone;
+                submit_waits_for_room_alone,
+                a_topic_at_its_bound_does_not_hold_up_others,
+                an_unlimited_wait_for_room_spends_no_time_of_the_send,
+                room_is_resized_while_sends_wait,
+                a_send_that_fails_on_bytes_gives_its_number_back;
             dropping: a_send_that_was_never_polled_does_nothing,
                 a_send_dropped_while_it_waits_for_room_leaves_the_queue,
                 a_send_dropped_while_it_waits_for_a_route_is_not_sent,
