@@ -203,8 +203,8 @@ impl SendError {
         &self.0.name_servers
     }
 
-    /// With [`SendErrorKind::NoWritableQueue`]: the brokers of the topic, and why none of them takes
-    /// messages.
+    /// With [`SendErrorKind::NoWritableQueue`]: the brokers of the topic, and why none of them
+    /// takes messages.
     pub fn unwritable_brokers(&self) -> &[UnwritableBroker] {
         &self.0.unwritable
     }
