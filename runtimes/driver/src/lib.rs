@@ -64,8 +64,8 @@ pub use rocketmq_core::{
     InvalidMessage, Message, MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl,
     NotReady, OnewayReceipt, OrderKey, Periodic, PublishQueues, QueuePosition, QueueRange,
     QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,
-    SendContext, SendError, SendErrorKind, SendReceipt, Stage, UnwritableBroker, UrlError, WallTime,
-    WhenDown,
+    SendContext, SendError, SendErrorKind, SendReceipt, Stage, UnwritableBroker, UrlError,
+    WallTime, WhenDown,
 };
 pub use rocketmq_core::{
     BrokerInfo, QueryError, QueryErrorKind, TopicSettings, TopicType, WallTime,
