@@ -131,9 +131,7 @@ impl PreparedMessage {
     /// of retried messages.
     // Java: DefaultMQProducer#canBatch
     pub fn is_batchable(&self) -> bool {
-        self.special.is_none()
-            && !is_retry_topic(self.message.topic())
-            && !self.message.is_marked()
+        self.special.is_none() && !is_retry_topic(self.message.topic()) && !self.message.is_marked()
     }
 
     /// Bytes that the message takes as part of a batch, or a few more.

@@ -58,16 +58,14 @@ pub use rocketmq_core::wire::{
 // Of the calls of `Admin`.
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
-    Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, CloseReason,
-    Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery, DiscoveryFailure,
-    Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
-    InvalidMessage, Message, MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl,
-    NotReady, OnewayReceipt, OrderKey, Periodic, PublishQueues, QueuePosition, QueueRange,
+    Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, BrokerInfo,
+    CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery,
+    Detector, DiscoveryFailure, Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host,
+    Interceptor, Interceptors, InvalidMessage, LatencyClass, Message, MessageQueue, MessageType,
+    Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
+    PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
     QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,
-    SendContext, SendError, SendErrorKind, SendReceipt, Stage, UnwritableBroker, UrlError,
-    WallTime, WhenDown,
-};
-pub use rocketmq_core::{
-    BrokerInfo, QueryError, QueryErrorKind, TopicSettings, TopicType, WallTime,
+    SendContext, SendError, SendErrorKind, SendReceipt, Stage, TopicSettings, TopicType,
+    UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;
