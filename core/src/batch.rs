@@ -323,34 +323,38 @@ impl SendError {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
     use alloc::vec;
+    use core::time::Duration;
 
     use super::*;
-    use crate::wire::{PropertyText, UniqueKey};
+    use crate::time::WallTime;
+    use crate::wire::UniqueKey;
 
-    fn prepared(name: &str) -> PreparedMessage {
+    fn prepared(message: Message) -> PreparedMessage {
         let key: UniqueKey = "7F000001000100000000000000000001".parse().unwrap();
         let config = Config::builder("127.0.0.1:9876").build().unwrap();
-        let message = Message::new("Orders", "body");
-        let clock = ClockReading::default();
-        let mut prepared = PreparedMessage::new(message, key, clock, &config).unwrap();
-        prepared.properties = PropertyText::Plain(String::from(name) + "\u{1}3\u{2}");
-        prepared
+        PreparedMessage::new(message, key, ClockReading::default(), &config).unwrap()
     }
 
     #[test]
     fn what_is_delayed_is_in_no_batch_whatever_the_property() {
         let config = Config::builder("127.0.0.1:9876").build().unwrap();
-        for name in ["DELAY", "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
-            let delayed = prepared(name);
-            assert!(!delayed.is_batchable(), "{name}");
+        let plain = || Message::new("Orders", "body").with_property("city", "Oslo");
+        let later = [
+            plain().with_delay_level(3),
+            plain().deliver_after(Duration::from_secs(3)),
+            plain().deliver_at(WallTime::from_millis(3)),
+            plain().with_system_property(property::TIMER_DELAY_SEC, Some("3".into())),
+        ];
+        for message in later {
+            let delayed = prepared(message);
+            assert!(!delayed.is_batchable(), "{delayed:?}");
             let (key, clock) = (delayed.unique_key, delayed.clock);
-            let members = vec![prepared("city"), delayed];
+            let members = vec![prepared(plain()), delayed];
             let refused = PreparedMessage::batch_of(members, key, clock, &config);
             let (reason, members) = refused.unwrap_err();
             assert_eq!((reason, members.len()), (InvalidBatch::Delayed { index: 1 }, 2));
         }
-        assert!(prepared("city").is_batchable());
+        assert!(prepared(plain()).is_batchable());
     }
 }
