@@ -153,8 +153,8 @@ pub const GROUPS_MAX: usize = 1_024;
 /// Topics that one client knows. A topic that nobody has sent to for [`TOPIC_IDLE_MAX`] makes room.
 pub const TOPICS_MAX: usize = 65_536;
 
-/// Questions for the queues of topics that wait at once: as many as sends could wait for routes in a
-/// busy process.
+/// Questions for the queues of topics that wait at once: as many as sends could wait for routes in
+/// a busy process.
 pub const QUERIES_MAX: usize = 65_536;
 
 /// Time after which the route of a topic that nobody sends to is forgotten.

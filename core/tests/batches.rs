@@ -100,15 +100,18 @@ proptest! {
                 };
                 let city = message.properties().next().map(|(_, value)| value);
                 prop_assert_eq!((value("city"), value("TAGS")), (city, message.tag()));
-                prop_assert!(value("UNIQ_KEY").is_some_and(|key| key != whole.unique_key().to_string()));
+                let key = value("UNIQ_KEY");
+                prop_assert!(key.is_some_and(|key| key != whole.unique_key().to_string()));
             }
             let alike = |other: &Message| {
-                (other.topic(), other.wait_stored()) == (messages[0].topic(), messages[0].wait_stored())
+                let first = &messages[0];
+                other.topic() == first.topic() && other.wait_stored() == first.wait_stored()
             };
             prop_assert!(messages.iter().all(alike));
             // The next message would not have fitted, or differs.
             if let Some(next) = batches.get(index + 1).map(|next| &next[0]) && alike(next) {
-                let more = batch(&[messages.as_slice(), &[next.clone()]].concat(), &keys, &config);
+                let more = [messages.as_slice(), std::slice::from_ref(next)].concat();
+                let more = batch(&more, &keys, &config);
                 prop_assert!(more.body().len() > bytes_max);
             }
         }

@@ -540,7 +540,7 @@ impl Client {
         let Some((error, weak)) = self.end_failed(id, kind) else {
             return;
         };
-        self.complete(id, weak.map_or(Err(error), Ok));
+        self.complete(id, weak.ok_or(error));
     }
 
     /// Removes a send that has no attempt under way any more, and says how it failed.

@@ -239,7 +239,7 @@ impl Client {
     fn look_up_what_is_wanted(&mut self) {
         for key in self.topics.keys() {
             let unknown = self.topics.get(key).is_some_and(|topic| topic.route.is_none());
-            if unknown && self.is_lookup_wanted(key) || self.is_declared(key) && unknown {
+            if unknown && (self.is_lookup_wanted(key) || self.is_declared(key)) {
                 self.start_lookup(key);
             }
         }

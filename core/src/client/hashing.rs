@@ -185,7 +185,7 @@ mod tests {
             let special = [0, 1, -1, i32::MIN, i32::MAX, i32::MIN + 1];
             let hash = special.get(round).copied().unwrap_or(rng.next_u64() as i32);
             // As Java writes it: the remainder first, then its absolute value.
-            let java = (hash % queues.len() as i32).abs() as usize;
+            let java = (hash % queues.len() as i32).unsigned_abs() as usize;
             assert_eq!(java_queue(&list, hash), Some(queues[java]), "{counts:?} {hash}");
             let go = hash as u32 as usize % queues.len();
             assert_eq!(go_queue(&list, hash as u32), Some(queues[go]), "{counts:?} {hash}");

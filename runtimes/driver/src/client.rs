@@ -163,8 +163,8 @@ impl Client {
         poll_fn(|cx| slot.poll(cx)).await
     }
 
-    /// The queues of a topic that can be written to. The route is looked up if it is not known, once
-    /// for all who ask or send at the same time, within
+    /// The queues of a topic that can be written to. The route is looked up if it is not known,
+    /// once for all who ask or send at the same time, within
     /// [`Config::send_timeout`](rocketmq_core::Config::send_timeout). A topic that does not exist
     /// has the queues that it would get, if it can be created by a send.
     ///

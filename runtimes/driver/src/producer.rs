@@ -291,7 +291,8 @@ pub struct SendOptions {
     /// The order in which the message belongs; see [`SendOptions::ordered`].
     pub order: Option<OrderKey>,
     /// How the body is compressed; `None` for
-    /// [`Config::compression`](rocketmq_core::Config::compression). It has to be part of this build.
+    /// [`Config::compression`](rocketmq_core::Config::compression). It has to be part of this
+    /// build.
     pub compression: Option<Compression>,
     /// Whether to wait for room as long as it takes; `None` for
     /// [`Config::unlimited_wait_for_room`](rocketmq_core::Config::unlimited_wait_for_room).
@@ -349,21 +350,21 @@ impl SendOptions {
         self
     }
 
-    /// Sets what happens while the broker of the chosen queue is down. Means nothing with a selector
-    /// that has the choice among brokers.
+    /// Sets what happens while the broker of the chosen queue is down. Means nothing with a
+    /// selector that has the choice among brokers.
     #[must_use]
     pub fn with_when_down(mut self, when_down: WhenDown) -> SendOptions {
         self.when_down = when_down;
         self
     }
 
-    /// Keeps the order of messages with this key: of all sends of the client with the same topic and
-    /// key, one is under way at a time, in the order in which they were taken in. They go to the
-    /// queue of the key, by [`Selector::rendezvous`] unless another selector is set, and an attempt
-    /// of which nobody knows whether it was stored is the last.
+    /// Keeps the order of messages with this key: of all sends of the client with the same topic
+    /// and key, one is under way at a time, in the order in which they were taken in. They go to
+    /// the queue of the key, by [`Selector::rendezvous`] unless another selector is set, and an
+    /// attempt of which nobody knows whether it was stored is the last.
     ///
-    /// So the acknowledged ones are in their queue in that order. Those behind one that fails go on;
-    /// [the manual](crate::manual::ordering) says what that means for one that ends as unknown.
+    /// So the acknowledged ones are in their queue in that order. Those behind one that fails go
+    /// on; [the manual](crate::manual::ordering) says what that means for one that ends as unknown.
     ///
     /// ```
     /// use rocketmq_driver::{SendOptions, WhenDown};

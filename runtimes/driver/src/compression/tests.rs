@@ -45,34 +45,34 @@ fn frames_of_others() -> Vec<(i32, &'static str, Vec<u8>)> {
         // By Python's zlib: the lowest level, and with a flush in the middle.
         (
             ZLIB,
-            "7801edd8b10900200c04c055b2822058388da08555c4fd0b97b0bcd65234f9bfbc73dda8ad943863cf1ee9c0\
-             7d780e7e83616016da0d56a3642018c98562b19aa02529893a3222202484849010124242480809212124ff84\
-             e401bdad0599",
+            "7801edd8b10900200c04c055b2822058388da08555c4fd0b97b0bcd65234f9bfbc73dda8ad943863cf1e\
+             e9c07d780e7e83616016da0d56a3642018c98562b19aa02529893a322220248484901012424248080921\
+             2124ff84e401bdad0599",
             orders(),
         ),
         (
             ZLIB,
-            "789cca2f4a492d5230313734542848cc4cb156c8a7be00000000ffffedc8210100000080a0ffaf1d22448410\
-             42082184104208218410420821c43702bdad0599",
+            "789cca2f4a492d5230313734542848cc4cb156c8a7be00000000ffffedc8210100000080a0ffaf1d2244\
+             841042082184104208218410420821c43702bdad0599",
             orders(),
         ),
         // By the tool of LZ4: with checksums, linked blocks, a length.
         (
             LZ4,
-            "04224d186440a736000000ff026f72646572203437313120706169643b201100ffffffffffffffffffffffff\
-             ffffffffffffffffffffffffffff81506169643b200000000096ee09f5",
+            "04224d186440a736000000ff026f72646572203437313120706169643b201100ffffffffffffffffffff\
+             ffffffffffffffffffffffffffffffff81506169643b200000000096ee09f5",
             orders(),
         ),
         (
             LZ4,
-            "04224d186c40901a0000000000006036000000ff026f72646572203437313120706169643b201100ffffffff\
-             ffffffffffffffffffffffffffffffffffffffffffff81506169643b200000000096ee09f5",
+            "04224d186c40901a0000000000006036000000ff026f72646572203437313120706169643b201100ffff\
+             ffffffffffffffffffffffffffffffffffffffffffffffff81506169643b200000000096ee09f5",
             orders(),
         ),
         (
             LZ4,
-            "04224d187440bd36000000ff026f72646572203437313120706169643b201100ffffffffffffffffffffffff\
-             ffffffffffffffffffffffffffff81506169643b2069a69e4d0000000096ee09f5",
+            "04224d187440bd36000000ff026f72646572203437313120706169643b201100ffffffffffffffffffff\
+             ffffffffffffffffffffffffffffffff81506169643b2069a69e4d0000000096ee09f5",
             orders(),
         ),
         // By the tool of Zstandard: with length and checksum, and as a stream.

@@ -64,7 +64,7 @@ pub async fn a_batch_is_one_request_and_a_receipt_for_each<H: Harness>(on: &H) {
         assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
         let frames = cluster.with(|cluster| {
             let frames = cluster.frames_of(A, 320);
-            frames.into_iter().map(|frame| frame.clone()).collect::<Vec<_>>()
+            frames.into_iter().cloned().collect::<Vec<_>>()
         });
         let [frame] = &*frames else { panic!("{} requests", frames.len()) };
         assert_eq!((frame.ext.get("m"), frame.ext.get("f")), (Some("true"), Some("0")));

@@ -49,7 +49,7 @@ impl Order {
         }
         let frames = facts.sends[send].frames.split_last();
         for frame in frames.into_iter().flat_map(|(_, earlier)| earlier) {
-            let refused = frame.answer.as_ref().is_some_and(|answer| is_refusal(answer));
+            let refused = frame.answer.as_ref().is_some_and(is_refusal);
             if frame.whole.is_some() && !refused && !facts.relaxed.lies {
                 found.add(11, format!("send #{send} was repeated though it may be stored"));
             }
