@@ -1,5 +1,10 @@
-//! Sends ten messages to `TopicTest` and prints where each was stored. The name servers are taken
-//! from the environment variable `NAMESRV_ADDR`, by default `127.0.0.1:9876`.
+//! Sends ten messages to `TopicTest` and prints where each was stored.
+//!
+//! Needs no broker: without the environment variable `NAMESRV_ADDR` it starts a small cluster in
+//! this process.
+
+#[path = "../../tokio/examples/support/mod.rs"]
+mod support;
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,12 +12,11 @@ use std::time::Duration;
 use rocketmq_async_std::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    async_std::task::block_on(run())
+    let servers = support::Servers::new()?;
+    async_std::task::block_on(run(servers.name_servers()))
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
-    let name_servers = std::env::var("NAMESRV_ADDR");
-    let name_servers = name_servers.as_deref().unwrap_or("127.0.0.1:9876");
+async fn run(name_servers: &str) -> Result<(), Box<dyn Error>> {
     let producer = rocketmq_async_std::producer(name_servers, "example")?;
     producer.wait_ready(Duration::from_secs(3)).await?;
 

@@ -1,5 +1,9 @@
-//! Sends ten messages to `TopicTest` and prints where each was stored. The name servers are taken
-//! from the environment variable `NAMESRV_ADDR`, by default `127.0.0.1:9876`.
+//! Sends ten messages to `TopicTest` and prints where each was stored.
+//!
+//! Needs no broker: without the environment variable `NAMESRV_ADDR` it starts a small cluster in
+//! this process.
+
+mod support;
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,8 +12,11 @@ use rocketmq_tokio::Message;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let name_servers = std::env::var("NAMESRV_ADDR");
-    let name_servers = name_servers.as_deref().unwrap_or("127.0.0.1:9876");
+    let servers = support::Servers::new()?;
+    run(servers.name_servers()).await
+}
+
+pub(crate) async fn run(name_servers: &str) -> Result<(), Box<dyn Error>> {
     let producer = rocketmq_tokio::producer(name_servers, "example")?;
     producer.wait_ready(Duration::from_secs(3)).await?;
 
