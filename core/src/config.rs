@@ -189,7 +189,8 @@ pub struct Config {
     /// Cleaning of brokers that no route names, then a heartbeat to the master of every broker.
     // Java: ClientConfig#heartbeatBrokerInterval
     pub heartbeat: Periodic,
-    /// Time without a byte in either direction after which a connection is closed.
+    /// Time without a byte in either direction after which a connection is closed; more than zero.
+    /// [`Duration::MAX`] never closes one.
     // Java: NettySystemConfig#clientChannelMaxIdleTimeSeconds
     pub connection_idle_max: Duration,
     /// Wait after the first failed dial of an address; doubles with each, with jitter.
@@ -457,7 +458,7 @@ impl ConfigBuilder {
             return Err(ConfigError::NoNameServer);
         }
         config.check_names()?;
-        let positive: [(&'static str, bool); 13] = [
+        let positive: [(&'static str, bool); 14] = [
             ("discovery.period", !config.discovery.period.is_zero()),
             ("send_timeout", !config.send_timeout.is_zero()),
             ("topic_in_flight_messages_max", config.topic_in_flight_messages_max != Some(0)),
@@ -467,6 +468,8 @@ impl ConfigBuilder {
             ("default_topic_queue_nums", config.default_topic_queue_nums > 0),
             ("request_timeout", !config.request_timeout.is_zero()),
             ("connect_timeout", !config.connect_timeout.is_zero()),
+            // Java: NettyClientConfig switches it off with 0. Here that would close all at once.
+            ("connection_idle_max", !config.connection_idle_max.is_zero()),
             ("dial_back_off_min", !config.dial_back_off_min.is_zero()),
             ("dial_back_off_max", !config.dial_back_off_max.is_zero()),
             ("route_refresh.period", !config.route_refresh.period.is_zero()),
@@ -668,6 +671,8 @@ mod tests {
     fn settings_that_cannot_work_are_named() {
         let zero = Config::builder("a:1").in_flight_messages_max(0).build().unwrap_err();
         assert_eq!(zero, ConfigError::Zero { setting: "in_flight_messages_max" });
+        let idle = Config::builder("a:1").connection_idle_max(Duration::ZERO).build().unwrap_err();
+        assert_eq!(idle, ConfigError::Zero { setting: "connection_idle_max" });
         let large = Config::builder("a:1").body_length_max(16 << 20).build().unwrap_err();
         assert!(matches!(large, ConfigError::TooLarge { setting: "body_length_max", .. }));
         let topic = Config::builder("a:1").topic("a/b").build().unwrap_err();

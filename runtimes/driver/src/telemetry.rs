@@ -6,7 +6,8 @@
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Completion, Config, Event, InvalidMessage, Message, OpId, SendError, SendErrorKind,
+    Completion, Config, Event, InvalidBatch, InvalidMessage, Message, OpId, SendError,
+    SendErrorKind,
 };
 use tracing::field::{Empty, display};
 use tracing::{Span, debug, info, info_span, warn};
@@ -77,6 +78,16 @@ pub(crate) fn ended(span: &Span, result: &Result<Completion, SendError>) {
             span.record("delivery", "handed over");
             span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
         }
+        Ok(Completion::StoredBatch(receipts)) if !span.is_disabled() => {
+            let Some(receipt) = receipts.first() else { return };
+            span.record("server.address", &*receipt.address);
+            if let Some(position) = receipt.position {
+                let partition = display(position.queue_id);
+                span.record("messaging.destination.partition.id", partition);
+            }
+            span.record("delivery", "stored");
+            span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
+        }
         Ok(_) => {}
         Err(error) => failed(span, error),
     }
@@ -91,12 +102,7 @@ pub(crate) fn failed(span: &Span, error: &SendError) {
     span.record("attempts", error.attempts().len() as u64);
     let _in = span.enter();
     let id = error.unique_key().map(display);
-    // What is wrong with a message is told with a part of it.
-    let shown = match error.kind() {
-        SendErrorKind::Invalid(InvalidMessage::Forbidden(_)) => Some(error),
-        SendErrorKind::Invalid(_) => None,
-        _ => Some(error),
-    };
+    let shown = Some(error).filter(|error| is_tellable(error.kind()));
     warn!(
         messaging.system = SYSTEM,
         messaging.operation.name = "send",
@@ -109,14 +115,26 @@ pub(crate) fn failed(span: &Span, error: &SendError) {
     );
 }
 
+/// Whether the text of a failure holds no part of a message.
+fn is_tellable(kind: &SendErrorKind) -> bool {
+    match kind {
+        SendErrorKind::Invalid(invalid) => matches!(invalid, InvalidMessage::Forbidden(_)),
+        SendErrorKind::InvalidBatch(invalid) => !matches!(**invalid, InvalidBatch::Message { .. }),
+        _ => true,
+    }
+}
+
 /// The class of a failure: one of few words, for whoever counts them.
 fn error_type(kind: &SendErrorKind) -> &'static str {
     match kind {
         SendErrorKind::Invalid(_) => "invalid",
+        SendErrorKind::InvalidBatch(_) => "invalid_batch",
         SendErrorKind::NameServerUnreachable => "name_server_unreachable",
         SendErrorKind::TopicNotFound => "topic_not_found",
         SendErrorKind::NoWritableQueue => "no_writable_queue",
         SendErrorKind::NoSuchQueue(_) => "no_such_queue",
+        SendErrorKind::Selector(_) => "selector",
+        SendErrorKind::WaitedForOrder => "waited_for_order",
         SendErrorKind::Timeout => "timeout",
         SendErrorKind::Broker { .. } => "broker",
         SendErrorKind::PermissionDenied { .. } => "permission_denied",
@@ -205,5 +223,36 @@ fn attempt(event: &Event, span_of: impl Fn(OpId) -> Span) {
             );
         }
         other => debug!(messaging.system = SYSTEM, event = ?other, "client event"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmq_core::{Forbidden, SelectorFailure};
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_message_is_not_told_not_even_of_one_in_a_batch() {
+        let reason = || InvalidMessage::Key { key: "a secret".into() };
+        let batch = |invalid| SendErrorKind::InvalidBatch(Box::new(invalid));
+        assert!(!is_tellable(&SendErrorKind::Invalid(reason())));
+        assert!(!is_tellable(&batch(InvalidBatch::Message { index: 1, reason: reason() })));
+        assert!(is_tellable(&batch(InvalidBatch::Empty)));
+        let forbidden = InvalidMessage::Forbidden(Forbidden::new("not here"));
+        assert!(is_tellable(&SendErrorKind::Invalid(forbidden)));
+    }
+
+    #[test]
+    fn every_kind_has_a_word_of_its_own() {
+        let kinds = [
+            SendErrorKind::InvalidBatch(Box::new(InvalidBatch::Empty)),
+            SendErrorKind::Selector(SelectorFailure::NoQueue),
+            SendErrorKind::WaitedForOrder,
+        ];
+        assert_eq!(
+            kinds.each_ref().map(error_type),
+            ["invalid_batch", "selector", "waited_for_order"]
+        );
     }
 }

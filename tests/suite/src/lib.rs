@@ -8,3 +8,8 @@ pub mod hunt;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub mod readme {}
+
+/// The manual's page about tests, which needs the test kit that the driver's own doc tests lack.
+#[cfg(doctest)]
+#[doc = include_str!("../../../runtimes/driver/src/manual/testing.md")]
+pub mod manual_testing {}

@@ -1,4 +1,5 @@
-//! What people read when a send fails: the whole text of each error, kept in `error_texts.txt`.
+//! What people read when a send fails: the whole text of each error, kept in the page of the manual
+//! that shows them.
 //!
 //! Each says what happened, where, whether the message may be stored, and what to do next. To take
 //! over texts that have changed, run this with `UPDATE_ERROR_TEXTS=1` and read the difference.
@@ -17,12 +18,25 @@ const A: Node = Node::Broker(0);
 const NAMES: Node = Node::NameServer(0);
 const TOPIC: &str = "Orders";
 
+/// From the root of the repository.
+const PAGE: &str = "runtimes/driver/src/manual/errors.md";
+
+const INTRODUCTION: &str = "\
+Error texts: what people read when a send fails.
+
+Each says what happened, where, what to do next, and whether the message may be stored. These are
+the texts of [`SendError`] in a simulation, each broken into lines behind its semicolons. What a
+program should look at is [`SendError::kind`] and [`SendError::delivery`], not the text.
+
+";
+
 /// The text of the error with which the one send of a scenario fails.
 struct Texts(String);
 
 impl Texts {
     fn add(&mut self, title: &str, error: &SendError) {
-        let _ = write!(self.0, "## {title}\n\n{error}\n\n");
+        let text = error.to_string().replace("; ", ";\n  ");
+        let _ = write!(self.0, "# {title}\n\n```text\n{text}\n```\n\n");
     }
 
     fn tell(
@@ -189,12 +203,12 @@ fn messages(texts: &mut Texts) {
 
 #[test]
 fn every_text_says_what_where_and_what_next() {
-    let mut texts = Texts(String::new());
+    let mut texts = Texts(INTRODUCTION.to_owned());
     name_servers(&mut texts);
     topics(&mut texts);
     brokers(&mut texts);
     messages(&mut texts);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/error_texts.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PAGE);
     if env::var_os("UPDATE_ERROR_TEXTS").is_some() {
         fs::write(&path, &texts.0).expect("the file can be written");
     }
@@ -207,8 +221,10 @@ fn every_text_says_what_where_and_what_next() {
 
 #[test]
 fn every_text_says_whether_the_message_may_be_stored() {
-    let text = include_str!("error_texts.txt");
-    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("send to")).collect();
+    let page = include_str!("../../../runtimes/driver/src/manual/errors.md");
+    let texts = page.split("```text\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let errors: Vec<_> = texts.map(|(text, _)| text).collect();
+    assert!(errors.iter().all(|error| error.starts_with("send to")));
     assert!(errors.len() > 15);
     let told = ["was not sent", "no broker stored", "may have been stored"];
     for error in errors {
