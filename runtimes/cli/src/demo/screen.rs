@@ -52,7 +52,7 @@ impl Screen {
             let (failed, end) = match &send.result {
                 Ok(receipt) if receipt.failed_attempts.is_empty() => continue,
                 Ok(receipt) => (&receipt.failed_attempts[..], success(receipt)),
-                Err(error) => (error.attempts(), failure::line(error)),
+                Err(error) => (error.attempts(), failure::line(error, false)),
             };
             hit += 1;
             attempts.extend(failed);

@@ -1,14 +1,19 @@
 //! One line about a send that was not acknowledged: what was tried, what that proves, what to do.
 
-use rocketmq_tokio::{Delivery, ResponseCode, SendError, SendErrorKind};
+use rocketmq_tokio::{Delivery, InvalidBatch, ResponseCode, SendError, SendErrorKind};
 
-use crate::text::{bounded, harmless, short_millis};
+use crate::text::{bounded, counted, harmless, short_millis};
 
-/// The line. Nothing in it moves the cursor, whatever a peer has said.
-pub(crate) fn line(error: &SendError) -> String {
+/// The line. Nothing in it moves the cursor, whatever a peer has said. `vip` says whether messages
+/// go to the VIP ports.
+pub(crate) fn line(error: &SendError, vip: bool) -> String {
     let kind = error.kind().to_string();
+    let what = match error.message() {
+        Some(_) => String::from("send"),
+        None => format!("batch of {}", counted(error.messages().count() as u64, "message")),
+    };
     let mut out = format!(
-        "send to topic \"{}\" failed after {}: {}",
+        "{what} to topic \"{}\" failed after {}: {}",
         error.topic(),
         short_millis(error.elapsed()),
         bounded(&kind)
@@ -16,6 +21,9 @@ pub(crate) fn line(error: &SendError) -> String {
     for server in error.name_servers() {
         let failure = server.failure.to_string();
         out.push_str(&format!("; name server {}: {}", server.address, bounded(&failure)));
+    }
+    for broker in error.unwritable_brokers() {
+        out.push_str(&format!("; {}", bounded(&broker.to_string())));
     }
     for (number, attempt) in error.attempts().iter().enumerate() {
         let failure = attempt.failure.to_string();
@@ -31,7 +39,7 @@ pub(crate) fn line(error: &SendError) -> String {
         ));
     }
     out.push_str(&format!("; {}.", error.delivery()));
-    if let Some(advice) = advice(error) {
+    if let Some(advice) = advice(error, vip) {
         out.push_str(" To do: ");
         out.push_str(advice);
         out.push('.');
@@ -39,14 +47,14 @@ pub(crate) fn line(error: &SendError) -> String {
     harmless(&out)
 }
 
-fn advice(error: &SendError) -> Option<&'static str> {
+fn advice(error: &SendError, vip: bool) -> Option<&'static str> {
     let advice = match error.kind() {
         SendErrorKind::NameServerUnreachable => {
             "check --name-server (name servers usually listen on port 9876) and that one runs there"
         }
         SendErrorKind::TopicNotFound => {
-            "check --topic for a typing error, create the topic (mqadmin updateTopic), or set \
-             autoCreateTopicEnable on the brokers"
+            "check --topic and --namespace for a typing error, create the topic (rmq topic create), \
+             or set autoCreateTopicEnable on the brokers"
         }
         SendErrorKind::NoWritableQueue => {
             "check that a broker of the topic runs and may be written"
@@ -55,6 +63,11 @@ fn advice(error: &SendError) -> Option<&'static str> {
             "leave --queue out, or name a broker of the topic (its name, not its address)"
         }
         SendErrorKind::PermissionDenied { .. } => "check the permissions on that broker",
+        SendErrorKind::Transport if vip => {
+            "check that the broker runs and that its VIP port, two below the announced one, is \
+             reachable from here; leave --vip out, or give a reachable address with --map \
+             ANNOUNCED=REACHABLE"
+        }
         SendErrorKind::Transport => {
             "check that the broker runs and that its address is reachable from here; if it is \
              not (containers, NAT), give the reachable one with --map ANNOUNCED=REACHABLE"
@@ -62,6 +75,14 @@ fn advice(error: &SendError) -> Option<&'static str> {
         SendErrorKind::Timeout => {
             "see the attempts for where the time went; raise --timeout if that was to be expected"
         }
+        SendErrorKind::WaitedForOrder => "raise --timeout, or lower --in-flight",
+        SendErrorKind::InvalidBatch(reason) => match **reason {
+            InvalidBatch::TooLarge { .. } | InvalidBatch::TooMany { .. } => "lower --batch",
+            _ => {
+                "leave --batch out, or what cannot be in a batch: one such message keeps back all \
+                 of its batch"
+            }
+        },
         SendErrorKind::Backpressure(_) => "lower --in-flight or raise --timeout",
         SendErrorKind::Broker { code, .. } => return broker_advice(*code, error.delivery()),
         _ => return unknown_advice(error.delivery()),
@@ -74,9 +95,7 @@ fn broker_advice(code: ResponseCode, delivery: Delivery) -> Option<&'static str>
         ResponseCode::SYSTEM_BUSY | ResponseCode::FLOW_CONTROL => {
             Some("the brokers are busy; send more slowly with --rate or a lower --in-flight")
         }
-        ResponseCode::TOPIC_NOT_EXIST => {
-            Some("create the topic on that broker (mqadmin updateTopic)")
-        }
+        ResponseCode::TOPIC_NOT_EXIST => Some("create the topic on that broker (rmq topic create)"),
         ResponseCode::NO_PERMISSION => Some("check the permissions of the topic and the broker"),
         _ => unknown_advice(delivery),
     }
@@ -98,7 +117,7 @@ mod tests {
     fn a_line_says_what_happened_and_what_to_do_without_control_characters() {
         let remark = format!("\u{1b}]0;owned\u{7}\n{}", "x".repeat(10_000));
         let kind = SendErrorKind::Broker { code: ResponseCode(2), remark: remark.into() };
-        let line = line(&SendError::not_sent(kind, Message::new("T", "x")));
+        let line = line(&SendError::not_sent(kind, Message::new("T", "x")), false);
         assert!(!line.contains(char::is_control), "{line}");
         assert!(line.len() < 5_000, "{}", line.len());
         assert!(line.starts_with("send to topic \"T\" failed after 0.00 ms: the broker answered"));
@@ -114,7 +133,22 @@ mod tests {
             (SendErrorKind::Transport, "--map"),
             (SendErrorKind::Timeout, "--timeout"),
         ] {
-            let line = line(&SendError::not_sent(kind, Message::new("T", "x")));
+            let line = line(&SendError::not_sent(kind, Message::new("T", "x")), false);
+            assert!(line.contains(words), "{line}");
+        }
+        let error = SendError::not_sent(SendErrorKind::Transport, Message::new("T", "x"));
+        assert!(line(&error, true).contains("--vip") && !line(&error, false).contains("--vip"));
+    }
+
+    #[test]
+    fn a_batch_is_told_as_one() {
+        let messages = vec![Message::new("T", "x"), Message::new("T", "y")];
+        for (reason, words) in [
+            (InvalidBatch::TooLarge { length: 9, max: 8 }, "lower --batch"),
+            (InvalidBatch::Delayed { index: 1 }, "leave --batch out"),
+        ] {
+            let line = line(&SendError::invalid_batch(reason, messages.clone()), false);
+            assert!(line.starts_with("batch of 2 messages to topic \"T\" failed"), "{line}");
             assert!(line.contains(words), "{line}");
         }
     }

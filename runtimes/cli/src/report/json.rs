@@ -8,7 +8,7 @@ use rocketmq_tokio::{
 };
 use serde::Serialize;
 
-use super::Ended;
+use super::{Ended, Outcome};
 use crate::text::{bounded, millis};
 
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ struct Line<'a> {
     offset: Option<u64>,
     unique_key: Option<String>,
     offset_message_id: Option<String>,
+    recall_handle: Option<&'a str>,
+    batch: Option<u64>,
     kind: Option<&'static str>,
     code: Option<i32>,
     elapsed_ms: f64,
@@ -40,17 +42,30 @@ struct AttemptLine<'a> {
     remark: Option<String>,
 }
 
-/// The line, without its end.
-pub(crate) fn line(ended: &Ended) -> String {
+/// The line, without its end, of a message that went by itself or in this batch.
+pub(crate) fn line(ended: &Ended, batch: Option<u64>) -> String {
     let outcome = ended.outcome().name();
-    let line = match ended {
+    let mut line = match ended {
         Ended::Stored(receipt) => stored(outcome, receipt),
         Ended::Sent(receipt) => sent(outcome, receipt),
         Ended::Failed(error) => failed(outcome, error),
     };
+    line.batch = batch;
+    written(&line)
+}
+
+/// The line, without its end, of one message of a batch that failed.
+pub(crate) fn member_line(error: &SendError, index: usize, batch: u64) -> String {
+    let mut line = failed(Outcome::of(error).name(), error);
+    // Consumers know it by its own key, not by that of the batch.
+    line.unique_key = error.member_keys().get(index).map(ToString::to_string);
+    line.batch = Some(batch);
+    written(&line)
+}
+
+fn written(line: &Line<'_>) -> String {
     // Text and numbers alone, and no map with other keys than text: this cannot fail.
-    let line = serde_json::to_string(&line).unwrap_or_default();
-    escaped(&line)
+    escaped(&serde_json::to_string(line).unwrap_or_default())
 }
 
 /// JSON lets the control characters from U+007F on stand as they are, terminals obey some of them.
@@ -91,6 +106,8 @@ fn stored<'a>(outcome: &'static str, receipt: &'a SendReceipt) -> Line<'a> {
         offset: receipt.position.map(|position| position.queue_offset),
         unique_key: Some(receipt.unique_key.to_string()),
         offset_message_id: receipt.offset_message_id.map(|id| id.to_string()),
+        recall_handle: receipt.recall_handle.as_deref().map(bounded),
+        batch: None,
         kind: None,
         code: Some(code),
         elapsed_ms: millis(receipt.elapsed),
@@ -120,6 +137,8 @@ fn sent<'a>(outcome: &'static str, receipt: &'a OnewayReceipt) -> Line<'a> {
         offset: None,
         unique_key: Some(receipt.unique_key.to_string()),
         offset_message_id: None,
+        recall_handle: None,
+        batch: None,
         kind: None,
         code: None,
         elapsed_ms: millis(receipt.elapsed),
@@ -143,6 +162,8 @@ fn failed<'a>(outcome: &'static str, error: &'a SendError) -> Line<'a> {
         offset: None,
         unique_key: error.unique_key().map(|key| key.to_string()),
         offset_message_id: None,
+        recall_handle: None,
+        batch: None,
         kind: Some(kind_name(error.kind())),
         code,
         elapsed_ms: millis(error.elapsed()),
@@ -207,6 +228,7 @@ fn code_of(status: SendStatus) -> i32 {
 pub(crate) fn kind_name(kind: &SendErrorKind) -> &'static str {
     match kind {
         SendErrorKind::Invalid(_) => "invalid",
+        SendErrorKind::InvalidBatch(_) => "invalid_batch",
         SendErrorKind::NameServerUnreachable => "name_server_unreachable",
         SendErrorKind::TopicNotFound => "topic_not_found",
         SendErrorKind::NoWritableQueue => "no_writable_queue",
@@ -232,7 +254,7 @@ mod tests {
     use super::*;
     use rocketmq_tokio::{InvalidMessage, Message};
 
-    const KEYS: [&str; 12] = [
+    const KEYS: [&str; 14] = [
         "outcome",
         "status",
         "topic",
@@ -241,6 +263,8 @@ mod tests {
         "offset",
         "unique_key",
         "offset_message_id",
+        "recall_handle",
+        "batch",
         "kind",
         "code",
         "elapsed_ms",
@@ -251,7 +275,8 @@ mod tests {
     fn a_failure_without_attempts_has_every_key_in_order() {
         let kind = SendErrorKind::Invalid(InvalidMessage::BodyEmpty);
         let error = SendError::not_sent(kind, Message::new("T", ""));
-        let text = line(&Ended::Failed(error.with_elapsed(Duration::from_micros(1_500))));
+        let error = error.with_elapsed(Duration::from_micros(1_500));
+        let text = line(&Ended::Failed(error), None);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let places: Vec<_> =
             KEYS.iter().map(|key| text.find(&format!("\"{key}\":")).unwrap()).collect();

@@ -4,6 +4,7 @@ use rocketmq_tokio::{Delivery, OnewayReceipt, SendError, SendErrorKind, SendRece
 
 pub(crate) mod failure;
 pub(crate) mod json;
+pub(crate) mod stored;
 pub(crate) mod summary;
 
 /// How one send ended.
@@ -31,6 +32,16 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// That of a failure.
+    pub(crate) fn of(error: &SendError) -> Outcome {
+        match (error.kind(), error.delivery()) {
+            (SendErrorKind::Invalid(_) | SendErrorKind::InvalidBatch(_), _) => Outcome::Invalid,
+            (_, Delivery::NotSent) => Outcome::NotSent,
+            (_, Delivery::Refused) => Outcome::Refused,
+            (_, Delivery::Unknown) => Outcome::Unknown,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Outcome::Acknowledged => "acknowledged",
@@ -54,14 +65,7 @@ impl Ended {
             Ended::Stored(receipt) if receipt.position.is_none() => Outcome::AcknowledgedNoReceipt,
             Ended::Stored(_) => Outcome::Acknowledged,
             Ended::Sent(_) => Outcome::Sent,
-            Ended::Failed(error) if matches!(error.kind(), SendErrorKind::Invalid(_)) => {
-                Outcome::Invalid
-            }
-            Ended::Failed(error) => match error.delivery() {
-                Delivery::NotSent => Outcome::NotSent,
-                Delivery::Refused => Outcome::Refused,
-                Delivery::Unknown => Outcome::Unknown,
-            },
+            Ended::Failed(error) => Outcome::of(error),
         }
     }
 }

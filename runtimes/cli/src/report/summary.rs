@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use rocketmq_tokio::SendError;
 
 use super::{Ended, Outcome};
 use crate::text::{bytes, counted, grouped, rate, short_millis};
@@ -11,6 +12,8 @@ use crate::text::{bytes, counted, grouped, rate, short_millis};
 #[derive(Debug)]
 pub(crate) struct Summary {
     counts: [u64; 8],
+    /// Batches in which they went; 0 if each went by itself.
+    batches: u64,
     /// Acknowledged after more than one attempt.
     retried: u64,
     bytes: u64,
@@ -26,6 +29,7 @@ impl Summary {
     pub(crate) fn new() -> Summary {
         Summary {
             counts: [0; 8],
+            batches: 0,
             retried: 0,
             bytes: 0,
             // Up to an hour; what is beyond counts as an hour. A range that is too small would be
@@ -49,6 +53,18 @@ impl Summary {
         self.retried += u64::from(retried);
         self.bytes += body_bytes as u64;
         self.record(elapsed);
+    }
+
+    /// Adds so many messages that failed together.
+    pub(crate) fn add_failed(&mut self, error: &SendError, messages: u64) {
+        if let Some(count) = self.counts.get_mut(Outcome::of(error) as usize) {
+            *count += messages;
+        }
+    }
+
+    /// Notes in how many batches the messages went.
+    pub(crate) fn note_batches(&mut self, batches: u64) {
+        self.batches = batches;
     }
 
     fn record(&mut self, elapsed: Duration) {
@@ -98,11 +114,14 @@ impl Summary {
     /// The lines for people. `time` is what all of it took.
     pub(crate) fn lines(&self, topic: &str, time: Duration) -> Vec<String> {
         let good = self.acknowledged() + self.sent();
-        let mut first = format!(
-            "{} to topic \"{topic}\" in {:.2} s",
-            counted(self.ended(), "send"),
-            time.as_secs_f64()
-        );
+        let sends = match self.batches {
+            0 => counted(self.ended(), "send"),
+            1 => format!("{} in 1 batch", counted(self.ended(), "message")),
+            batches => {
+                format!("{} in {} batches", counted(self.ended(), "message"), grouped(batches))
+            }
+        };
+        let mut first = format!("{sends} to topic \"{topic}\" in {:.2} s", time.as_secs_f64());
         if good > 1 {
             let throughput = self.bytes as f64 / time.as_secs_f64().max(1e-9);
             first.push_str(&format!(": {} and {} a second", rate(good, time), bytes(throughput)));

@@ -1,30 +1,32 @@
 //! `rmq send`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use rocketmq_tokio::{
-    AddressMap, Config, ConfigError, Encoding, Message, Producer, SendOptions, SendReceipt,
-};
+use rocketmq_tokio::{AddressMap, Config, ConfigError, Message, Producer, SendError};
 use smol::channel::Receiver;
 use smol::{LocalExecutor, Timer, future};
 
-use crate::args::{Arguments, EncodingName, SendArguments};
+use crate::args::Arguments;
 use crate::console::{Console, Progress, write_line};
 use crate::interrupt::Stop;
 use crate::report::summary::Summary;
-use crate::report::{Ended, failure, json};
-use crate::text::{harmless, short_millis};
+use crate::report::{Ended, failure, json, stored};
+use crate::text::harmless;
 use crate::{DONE, INCOMPLETE, USAGE};
 
+pub(crate) mod args;
+mod conflicts;
 mod source;
+mod template;
 
-use source::{Content, Source};
+use args::{SendArguments, Switch};
+use source::{Content, Load, Source};
+use template::Template;
 
 /// Longest wait for the sends under way after Ctrl-C.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +39,9 @@ const IN_FLIGHT_MIN: u32 = 1_024;
 
 /// Sends what the arguments say.
 pub(crate) fn run(arguments: SendArguments) -> ExitCode {
+    if let Some(conflict) = conflicts::conflict(&arguments) {
+        usage_error(&conflict);
+    }
     let config = match config(&arguments) {
         Ok(config) => config,
         Err(error) => usage_error(&error.to_string()),
@@ -60,17 +65,26 @@ pub(crate) fn usage_error(message: &str) -> ! {
 fn config(arguments: &SendArguments) -> Result<Config, ConfigError> {
     let rules = arguments.address_rules.iter().cloned();
     let map = rules.fold(AddressMap::new(), |map, (from, to)| map.with_rule(from, to));
-    Config::builder(&arguments.name_server)
+    let mut builder = Config::builder(&arguments.name_server)
         .topic(&*arguments.topic)
-        .encoding(match arguments.encoding {
-            EncodingName::Json => Encoding::Json,
-            EncodingName::Binary => Encoding::Binary,
-        })
+        .namespace(&*arguments.namespace)
+        .vip_channel(arguments.vip)
+        .encoding(arguments.encoding.into())
         .send_timeout(arguments.timeout)
         .retries_max(arguments.retries)
         .in_flight_messages_max(arguments.in_flight.max(IN_FLIGHT_MIN))
-        .address_map(map)
-        .build()
+        .latency_avoidance(arguments.latency_avoidance == Switch::On)
+        .address_map(map);
+    if let Some(strategy) = arguments.strategy {
+        builder = builder.queue_strategy(strategy.into());
+    }
+    if let Some(compression) = arguments.compression {
+        builder = builder.compression(compression.into());
+    }
+    if let Some(bytes) = arguments.compress_over {
+        builder = builder.compress_over(bytes);
+    }
+    builder.build()
 }
 
 /// Everything between the start of the client and its end. Gives the exit status.
@@ -102,7 +116,9 @@ async fn carry_out(arguments: SendArguments, config: Config) -> u8 {
     }
     let start = Instant::now();
     let capacity = arguments.in_flight as usize;
-    let source = match Source::start(content, arguments.rate, capacity, &stop, &console) {
+    let together = arguments.batch.map_or(1, |messages| messages as usize);
+    let source = Source::start(content, arguments.rate, together, capacity, &stop, &console);
+    let source = match source {
         Ok(source) => source,
         Err(error) => {
             console.line(&format!("rmq: no thread for the messages: {error}"));
@@ -119,10 +135,13 @@ async fn carry_out(arguments: SendArguments, config: Config) -> u8 {
 struct Sending {
     in_flight: u32,
     oneway: bool,
+    batched: bool,
+    vip: bool,
     json: bool,
     single: bool,
     template: Template,
-    options: SendOptions,
+    /// Batches that have ended.
+    batches: Cell<u64>,
     producer: Producer,
     stop: Stop,
     console: Console,
@@ -144,18 +163,16 @@ impl Sending {
         console: Console,
         total: Option<u64>,
     ) -> Sending {
-        let mut options = SendOptions::new();
-        if let Some(queue) = arguments.queue.clone() {
-            options = options.with_queue(queue);
-        }
         let progress = Progress::new(console.clone());
         Sending {
             in_flight: arguments.in_flight,
             oneway: arguments.oneway,
+            batched: arguments.batch.is_some(),
+            vip: arguments.vip,
             json: arguments.json,
             single: total == Some(1),
             template: Template::new(arguments),
-            options,
+            batches: Cell::new(0),
             producer,
             stop,
             console,
@@ -164,7 +181,7 @@ impl Sending {
     }
 
     /// Sends until there is nothing more to send, or sending shall stop.
-    async fn send_all(&self, items: &Receiver<Bytes>) {
+    async fn send_all(&self, items: &Receiver<Load>) {
         let executor = LocalExecutor::new();
         let workers: Vec<_> =
             (0..self.in_flight).map(|_| executor.spawn(self.work(items.clone()))).collect();
@@ -183,20 +200,27 @@ impl Sending {
         executor.run(future::or(finished, stopped)).await;
     }
 
-    /// Sends one message after the other.
-    async fn work(&self, items: Receiver<Bytes>) {
-        while let Ok(body) = items.recv().await {
+    /// Sends one load after the other.
+    async fn work(&self, items: Receiver<Load>) {
+        while let Ok(load) = items.recv().await {
             if self.stop.is_stopped() {
                 return;
             }
-            let length = body.len();
-            let ended = self.send(self.template.message(body)).await;
-            self.report(&ended, length);
+            if self.batched {
+                self.send_batch(load).await;
+                continue;
+            }
+            for (number, body) in (load.first..).zip(load.bodies) {
+                let length = body.len();
+                let ended = self.send(number, self.template.message(body)).await;
+                self.tally.borrow_mut().summary.add(&ended, length);
+                self.report(&ended, None);
+            }
         }
     }
 
-    async fn send(&self, message: Message) -> Ended {
-        let options = self.options.clone();
+    async fn send(&self, number: u64, message: Message) -> Ended {
+        let options = self.template.options(number);
         if self.oneway {
             let sent = self.producer.send_oneway_with(message, options).await;
             return sent.map_or_else(Ended::Failed, Ended::Sent);
@@ -205,20 +229,58 @@ impl Sending {
         stored.map_or_else(Ended::Failed, Ended::Stored)
     }
 
-    fn report(&self, ended: &Ended, body_bytes: usize) {
-        // Never held across a wait: one thread runs all workers.
-        let mut tally = self.tally.borrow_mut();
-        tally.summary.add(ended, body_bytes);
-        let (count, failed) = (tally.summary.ended(), tally.summary.failed());
-        tally.progress.update(count, failed);
-        if !self.json {
+    async fn send_batch(&self, load: Load) {
+        let options = self.template.options(load.first);
+        let lengths: Vec<_> = load.bodies.iter().map(|body| body.len()).collect();
+        let messages = load.bodies.into_iter().map(|body| self.template.message(body));
+        let ended = self.producer.send_batch_with(messages, options).await;
+        let batch = self.batches.get() + 1;
+        self.batches.set(batch);
+        match ended {
+            Ok(receipts) => {
+                for (receipt, length) in receipts.into_iter().zip(lengths) {
+                    let ended = Ended::Stored(receipt);
+                    self.tally.borrow_mut().summary.add(&ended, length);
+                    self.report(&ended, Some(batch));
+                }
+            }
+            Err(error) => self.report_batch(&error, lengths.len(), batch),
+        }
+    }
+
+    /// Tells of a message that has ended, in this batch if it was in one.
+    fn report(&self, ended: &Ended, batch: Option<u64>) {
+        if self.json {
+            self.print(|| json::line(ended, batch));
+        } else {
             match ended {
-                Ended::Failed(error) => self.console.line(&failure::line(error)),
-                Ended::Stored(receipt) if self.single => self.console.line(&stored_line(receipt)),
+                Ended::Failed(error) => self.console.line(&failure::line(error, self.vip)),
+                Ended::Stored(receipt) if self.single => self.console.line(&stored::line(receipt)),
                 Ended::Stored(_) | Ended::Sent(_) => {}
             }
-        } else if !tally.output_closed
-            && let Err(error) = print(&json::line(ended))
+        }
+        self.show_progress();
+    }
+
+    /// Tells of a batch that failed: people once, machines for each of its messages.
+    fn report_batch(&self, error: &SendError, messages: usize, batch: u64) {
+        self.tally.borrow_mut().summary.add_failed(error, messages as u64);
+        if self.json {
+            for index in 0..messages {
+                self.print(|| json::member_line(error, index, batch));
+            }
+        } else {
+            self.console.line(&failure::line(error, self.vip));
+        }
+        self.show_progress();
+    }
+
+    /// Writes a line on standard output, unless nobody reads it any more.
+    fn print(&self, line: impl FnOnce() -> String) {
+        // Never held across a wait: one thread runs all workers.
+        let mut tally = self.tally.borrow_mut();
+        if !tally.output_closed
+            && let Err(error) = print(&line())
         {
             tally.output_closed = true;
             if error.kind() != io::ErrorKind::BrokenPipe {
@@ -229,11 +291,18 @@ impl Sending {
         }
     }
 
+    fn show_progress(&self) {
+        let mut tally = self.tally.borrow_mut();
+        let (count, failed) = (tally.summary.ended(), tally.summary.failed());
+        tally.progress.update(count, failed);
+    }
+
     /// Prints the summary and says goodbye to the brokers. Gives the exit status.
     async fn finish(&self, source: &Source, topic: &str, time: Duration) -> u8 {
         self.console.finish();
         let status = {
             let summary = &mut self.tally.borrow_mut().summary;
+            summary.note_batches(self.batches.get());
             summary.add_unsent(source.missing(summary.ended()));
             if source.has_failed() {
                 summary.note_failure();
@@ -257,53 +326,4 @@ fn print(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
-}
-
-fn stored_line(receipt: &SendReceipt) -> String {
-    let place = receipt.position.map_or_else(String::new, |position| {
-        format!(" queue {} at offset {}", position.queue_id, position.queue_offset)
-    });
-    harmless(&format!(
-        "stored on broker \"{}\"{place} as {} after {}: {}",
-        receipt.broker_name,
-        receipt.unique_key,
-        short_millis(receipt.elapsed),
-        receipt.status
-    ))
-}
-
-/// What all messages have in common. The texts live as long as the process, so that messages
-/// need no copies of them.
-struct Template {
-    topic: &'static str,
-    tag: Option<&'static str>,
-    keys: Vec<&'static str>,
-    properties: Vec<(&'static str, &'static str)>,
-}
-
-impl Template {
-    fn new(arguments: SendArguments) -> Template {
-        let keys: &'static str = arguments.keys.unwrap_or_default().leak();
-        let properties = arguments.properties.into_iter();
-        Template {
-            topic: arguments.topic.leak(),
-            tag: arguments.tag.map(|tag| &*tag.leak()),
-            keys: keys.split_whitespace().collect(),
-            properties: properties.map(|(name, value)| (&*name.leak(), &*value.leak())).collect(),
-        }
-    }
-
-    fn message(&self, body: Bytes) -> Message {
-        let mut message = Message::new(self.topic, body);
-        if let Some(tag) = self.tag {
-            message = message.with_tag(tag);
-        }
-        for key in &self.keys {
-            message = message.with_key(*key);
-        }
-        for (name, value) in &self.properties {
-            message = message.with_property(*name, *value);
-        }
-        message
-    }
 }

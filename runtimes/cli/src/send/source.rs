@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smol::channel::{Receiver, Sender, bounded};
 
-use crate::args::SendArguments;
+use super::args::SendArguments;
 use crate::console::Console;
 use crate::interrupt::Stop;
 
@@ -53,10 +53,18 @@ impl Content {
     }
 }
 
+/// Bodies that are sent together: one, or those of a batch.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Load {
+    /// The number of the first among all messages, from 0.
+    pub(crate) first: u64,
+    pub(crate) bodies: Vec<Bytes>,
+}
+
 /// The running source.
 #[derive(Debug)]
 pub(crate) struct Source {
-    items: Receiver<Bytes>,
+    items: Receiver<Load>,
     state: Arc<State>,
     total: Option<u64>,
 }
@@ -68,7 +76,7 @@ struct State {
 }
 
 impl Source {
-    /// Starts the thread. It ends with the content, or when sending shall stop; one that waits for
+    /// Starts the thread, which puts up to `together` bodies into a load. It ends with the content, or when sending shall stop; one that waits for
     /// standard input then is left behind.
     ///
     /// # Errors
@@ -76,6 +84,7 @@ impl Source {
     pub(crate) fn start(
         content: Content,
         rate: Option<f64>,
+        together: usize,
         capacity: usize,
         stop: &Stop,
         console: &Console,
@@ -88,6 +97,8 @@ impl Source {
             state: Arc::clone(&state),
             stop: stop.clone(),
             pace: rate.map(Pace::new),
+            together,
+            load: Load { first: 0, bodies: Vec::new() },
         };
         let console = console.clone();
         let thread = thread::Builder::new().name("messages".into());
@@ -98,7 +109,7 @@ impl Source {
         Ok(Source { items, state, total })
     }
 
-    pub(crate) fn items(&self) -> &Receiver<Bytes> {
+    pub(crate) fn items(&self) -> &Receiver<Load> {
         &self.items
     }
 
@@ -116,10 +127,13 @@ impl Source {
 
 /// The thread's side.
 struct Feed {
-    sender: Sender<Bytes>,
+    sender: Sender<Load>,
     state: Arc<State>,
     stop: Stop,
     pace: Option<Pace>,
+    together: usize,
+    /// What is being put together.
+    load: Load,
 }
 
 impl Feed {
@@ -129,6 +143,7 @@ impl Feed {
                 return;
             }
         }
+        self.send_load();
     }
 
     fn lines(mut self, mut input: impl BufRead, console: &Console) {
@@ -154,6 +169,7 @@ impl Feed {
                 break;
             }
         }
+        self.send_load();
         if empty > EMPTY_LINES_TOLD {
             console.line(&format!("{empty} empty lines skipped in all"));
         }
@@ -165,7 +181,19 @@ impl Feed {
         if let Some(pace) = &mut self.pace {
             pace.wait(&self.stop);
         }
-        !self.stop.is_stopped() && self.sender.send_blocking(body).is_ok()
+        self.load.bodies.push(body);
+        let full = self.load.bodies.len() >= self.together;
+        !self.stop.is_stopped() && (!full || self.send_load())
+    }
+
+    /// Sends what is put together. `false` if nothing more is wanted.
+    fn send_load(&mut self) -> bool {
+        let load = Load { first: self.load.first, bodies: std::mem::take(&mut self.load.bodies) };
+        if load.bodies.is_empty() {
+            return true;
+        }
+        self.load.first += load.bodies.len() as u64;
+        !self.stop.is_stopped() && self.sender.send_blocking(load).is_ok()
     }
 }
 
@@ -244,6 +272,21 @@ mod tests {
             let lines = lines(&input);
             assert_eq!(lines.iter().map(Bytes::len).collect::<Vec<_>>(), [read, 4]);
         }
+    }
+
+    #[test]
+    fn loads_are_full_but_for_the_last_and_count_their_messages() {
+        let (sender, items) = bounded(10);
+        let (state, stop) = (Arc::default(), Stop::new());
+        let load = Load { first: 0, bodies: Vec::new() };
+        let feed = Feed { sender, state, stop, pace: None, together: 3, load };
+        feed.lines(&b"a\nb\n\nc\nd\ne\nf\ng"[..], &Console::new(Some(1)));
+        let loads: Vec<_> = std::iter::from_fn(|| items.try_recv().ok()).collect();
+        let load = |first, bodies: &'static str| Load {
+            first,
+            bodies: bodies.split(' ').map(Bytes::from).collect(),
+        };
+        assert_eq!(loads, [load(0, "a b c"), load(3, "d e f"), load(6, "g")]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The commands that ask: what they print for people and machines, and their exit status.
 
 use rocketmq_testkit::LoopbackCluster;
-use rocketmq_testkit::cluster::Node;
+use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
 use serde_json::Value;
 
 use super::common::*;
@@ -141,4 +141,33 @@ fn a_diagnosis_ends_with_1_if_something_is_broken() {
     assert_eq!((&problem["subject"], &problem["name"]), (&"broker".into(), &"broker-a".into()));
     let remedy = problem["remedy"].as_str().unwrap();
     assert!(remedy.contains("--map"), "{remedy}");
+}
+
+/// What a broker does not tell is not claimed.
+#[test]
+fn a_diagnosis_tells_of_clocks_what_brokers_told() {
+    const RUNTIME_INFO: i32 = 28;
+    let ahead = ClusterConfig::new().topic(TOPIC, 4).broker_clock_ahead_ms(60_000);
+    let cluster = LoopbackCluster::start(ahead).expect("loopback ports");
+    let clocks = |extra: &[&str]| {
+        let done = ask(&cluster, &[&["diagnose", TOPIC], extra].concat());
+        assert_eq!(done.status, Some(0), "{done:?}");
+        for word in ["credential", "access key", "secret"] {
+            assert!(!done.stdout.contains(word), "no broker was asked: {done:?}");
+        }
+        let lines = done.stdout.lines().filter(|line| line.contains("clock"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let told = clocks(&[]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let seconds = ["its clock is 59 s ahead", "its clock is 60 s ahead"];
+    assert!(seconds.iter().any(|words| told[0].contains(words)), "{told:?}");
+    assert!(told[0].starts_with("warning ") && told[0].contains("NTP"), "{told:?}");
+    cluster.with(|cluster| {
+        let rule = Rule::code(RUNTIME_INFO).always();
+        cluster.script(Node::Broker(0), rule, Fault::answer(16, "not for you"));
+    });
+    let told = clocks(&[]);
+    assert!(told.len() == 1 && told[0].contains("not checked"), "{told:?}");
+    assert!(!told[0].contains("ahead") && !told[0].contains("agrees"), "{told:?}");
 }

@@ -11,7 +11,7 @@ pub(crate) const TOPIC: &str = "Orders";
 pub(crate) const RUNTIMES: [&str; 3] = ["tokio", "smol", "async-std"];
 
 /// The keys of every line, in order.
-pub(crate) const KEYS: [&str; 12] = [
+pub(crate) const KEYS: [&str; 14] = [
     "outcome",
     "status",
     "topic",
@@ -20,6 +20,8 @@ pub(crate) const KEYS: [&str; 12] = [
     "offset",
     "unique_key",
     "offset_message_id",
+    "recall_handle",
+    "batch",
     "kind",
     "code",
     "elapsed_ms",
@@ -124,10 +126,11 @@ pub(crate) fn checked(text: &str) -> Value {
     let is = |key: &str, fits: fn(&Value) -> bool| {
         assert!(line[key].is_null() || fits(&line[key]), "{key}: {text}");
     };
-    for key in ["status", "broker", "unique_key", "offset_message_id", "kind"] {
+    let texts = ["status", "broker", "unique_key", "offset_message_id", "recall_handle", "kind"];
+    for key in texts {
         is(key, Value::is_string);
     }
-    for key in ["queue", "offset", "code"] {
+    for key in ["queue", "offset", "batch", "code"] {
         is(key, Value::is_i64);
     }
     assert!(line["outcome"].is_string() && line["topic"].is_string(), "{text}");

@@ -122,3 +122,25 @@ fn a_closed_standard_error_is_no_reason_to_stop() {
     let done = Done::from(child.wait_with_output().expect("an end"));
     assert_eq!((done.status, done.lines().len()), (Some(0), 3), "{done:?}");
 }
+
+/// What waits for the rest of its batch is not sent, and that is told.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_half_a_batch_unsent() {
+    let cluster = single();
+    let mut command = rmq_send(&cluster, &["--json", "--batch=3"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"1\n2\n3\n4\n5\n").expect("the binary reads");
+    wait_for_sends(&cluster, 3);
+    // The lines behind the batch came in the same write.
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&child, "-TERM");
+    let done = Done::from(child.wait_with_output().expect("an end"));
+    drop(stdin);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert_eq!(done.lines().len(), 3);
+    assert!(done.stderr.contains("3 messages in 1 batch to topic"), "{done:?}");
+    assert!(done.stderr.contains("never sent: 2 messages"), "{done:?}");
+    assert_eq!(cluster.with(|cluster| cluster.stored(TOPIC).len()), 3);
+}

@@ -1,9 +1,13 @@
 //! The built binary against a cluster on loopback sockets.
 
 mod ask;
+mod batches;
 mod common;
+mod conflicts;
 mod demo;
 mod interrupt;
+mod options;
 mod outcomes;
+mod queues;
 mod send;
 mod sim;
