@@ -155,7 +155,7 @@ pub const TOPICS_MAX: usize = 65_536;
 
 /// Questions for the queues of topics that wait at once: as many as sends could wait for routes in
 /// a busy process.
-pub const QUERIES_MAX: usize = 65_536;
+pub const QUEUE_WAITERS_MAX: usize = 65_536;
 
 /// Time after which the route of a topic that nobody sends to is forgotten.
 pub const TOPIC_IDLE_MAX: Duration = Duration::from_secs(600);

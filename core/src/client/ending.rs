@@ -139,7 +139,7 @@ impl Client {
             let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
             self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });
         }
-        self.end_queries();
+        self.end_queue_waiters();
         for group in core::mem::take(&mut self.groups).into_iter().flatten() {
             self.unregister_everywhere(&group);
         }

@@ -37,8 +37,8 @@ mod lookup;
 mod operation;
 mod outbox;
 mod publish;
-mod queries;
 mod query;
+mod queue_waiters;
 mod receive;
 mod requests;
 mod selection;
@@ -59,8 +59,8 @@ use fault::Latency;
 use lanes::Lanes;
 pub use operation::{Mode, Rejected, SendCommand};
 use operation::{Op, Ops};
-use queries::Query;
 use query::OpenQuery;
+use queue_waiters::QueueWaiter;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
@@ -111,7 +111,8 @@ pub struct Client {
     chosen_name_server: usize,
     name_server_answered: bool,
     ready_waiters: Vec<ReadyWaiter>,
-    queries: BTreeMap<u64, Query>,
+    /// Who asks for the queues of a topic whose route is not known yet.
+    queue_waiters: BTreeMap<u64, QueueWaiter>,
     /// Until then a broker may have to be avoided; afterwards all are well.
     trouble_until: Instant,
     /// Where the choice among the better half stands, for the strategy of Java 5.0.0.
@@ -170,7 +171,7 @@ impl Client {
             chosen_name_server: 0,
             name_server_answered: false,
             ready_waiters: Vec::new(),
-            queries: BTreeMap::new(),
+            queue_waiters: BTreeMap::new(),
             trouble_until: Instant::ZERO,
             worst_position: 0,
             latency: Latency::new(&config),
@@ -211,7 +212,7 @@ impl Client {
             open_queries: self.open_queries.len(),
             timers: self.timers.len(),
             orders: self.lanes.len(),
-            queries: self.queries.len(),
+            queue_waiters: self.queue_waiters.len(),
         }
     }
 
@@ -266,7 +267,7 @@ impl Client {
                 TimerKey::Heartbeat => self.heartbeat_round(),
                 TimerKey::Detector => self.detect(),
                 TimerKey::Ready(waiter) => self.ready_timeout(waiter),
-                TimerKey::Query(waiter) => self.query_timeout(waiter),
+                TimerKey::QueueWaiter(waiter) => self.queue_wait_timeout(waiter),
                 TimerKey::Shutdown => self.shutdown_timeout(),
             }
         }
@@ -469,5 +470,5 @@ pub struct TableSizes {
     /// Order keys with an open send.
     pub orders: usize,
     /// Questions for the queues of a topic.
-    pub queries: usize,
+    pub queue_waiters: usize,
 }

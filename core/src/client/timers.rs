@@ -34,7 +34,7 @@ pub(super) enum TimerKey {
     /// A wait for readiness ends.
     Ready(u64),
     /// A question for a topic's queues ends.
-    Query(u64),
+    QueueWaiter(u64),
     /// The shutdown's time is over.
     Shutdown,
 }
@@ -43,7 +43,7 @@ impl TimerKey {
     fn reason(self) -> TimeoutReason {
         match self {
             TimerKey::Op(_) => TimeoutReason::Send,
-            TimerKey::Topic(_) | TimerKey::Query(_) => TimeoutReason::Lookup,
+            TimerKey::Topic(_) | TimerKey::QueueWaiter(_) => TimeoutReason::Lookup,
             TimerKey::Control(_) => TimeoutReason::Request,
             TimerKey::Dial(_) | TimerKey::Redial(_) => TimeoutReason::Dial,
             TimerKey::Conn(_) => TimeoutReason::Connection,

@@ -38,7 +38,7 @@ pub(super) struct Topic {
     /// Entries of `waiting` whose send has ended.
     gone: usize,
     /// Questions for the queues that wait for the route.
-    pub(super) queries: usize,
+    pub(super) queue_waiters: usize,
     pub(super) lookup: Option<Lookup>,
     pub(super) last_lookup: Option<Instant>,
     /// Patience with a name server while a look-up runs; otherwise when the next one starts.
@@ -71,7 +71,7 @@ impl Topic {
     }
 
     pub(super) fn has_waiters(&self) -> bool {
-        self.waiting.len() > self.gone || self.queries > 0
+        self.waiting.len() > self.gone || self.queue_waiters > 0
     }
 
     pub(super) fn take_waiters(&mut self) -> Vec<OpId> {
@@ -113,7 +113,7 @@ impl Client {
             retry_position: self.rng.next_u64() as u32,
             waiting: Vec::new(),
             gone: 0,
-            queries: 0,
+            queue_waiters: 0,
             lookup: None,
             last_lookup: None,
             timer: TimerId::NONE,
@@ -218,7 +218,7 @@ impl Client {
         for op in topic.take_waiters() {
             self.fail_not_found(op);
         }
-        self.answer_queries(key);
+        self.answer_queue_waiters(key);
     }
 
     /// A broker of the default route turned out not to create topics.
@@ -235,7 +235,7 @@ impl Client {
     }
 
     fn wake_waiters(&mut self, key: Key) {
-        self.answer_queries(key);
+        self.answer_queue_waiters(key);
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };

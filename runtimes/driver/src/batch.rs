@@ -29,7 +29,7 @@ impl Producer {
     /// may have [`body_length_max`](rocketmq_core::Config::body_length_max) bytes. Use
     /// [`Producer::split_batch`] for more. Batches are never compressed.
     ///
-    /// Brokers up to 5.3 give every message of a batch the properties of the batch as well, its
+    /// Brokers before 5.5 give every message of a batch the properties of the batch as well, its
     /// unique key among them: consumers of those see one key for all messages of a batch.
     ///
     /// ```

@@ -151,8 +151,7 @@ impl Client {
     ///
     /// # Errors
     /// Tells what happened with each name server that was asked, or with the look-up of the name
-    /// servers. The list is empty if the client
-    /// is closed or its driver has ended.
+    /// servers. The list is empty if the client is closed or its driver has ended.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

@@ -165,3 +165,12 @@ fn the_readme_names_the_examples_that_exist() {
         assert!(readme.contains(&example), "the README does not mention {example}");
     }
 }
+
+#[test]
+fn the_readme_links_to_files_that_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let local: Vec<&str> = links.map(|(to, _)| to).filter(|to| !to.contains("://")).collect();
+    assert!(local.len() > 15, "{local:?}");
+    none(local.iter().filter(|to| !root().join(to).exists()).map(ToString::to_string).collect());
+}

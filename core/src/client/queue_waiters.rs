@@ -17,7 +17,7 @@ use crate::time::Instant;
 
 /// A question that waits for a route.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(super) struct QueueWaiter {
     topic: Key,
     timer: TimerId,
 }
@@ -28,12 +28,12 @@ impl Client {
     /// the latest. A number must not be used again while it waits.
     pub fn query_queues(&mut self, now: Instant, waiter: u64, topic: &str, deadline: Instant) {
         self.advance(now);
-        if let Some(result) = self.begin_query(waiter, topic, deadline) {
+        if let Some(result) = self.begin_queue_wait(waiter, topic, deadline) {
             self.outputs.push_back(Output::Queues { waiter, result });
         }
     }
 
-    fn begin_query(
+    fn begin_queue_wait(
         &mut self,
         waiter: u64,
         topic: &str,
@@ -45,7 +45,7 @@ impl Client {
         if let Err(invalid) = check_topic(topic, &self.config.namespace) {
             return Some(Err(QueuesError::Invalid(invalid)));
         }
-        if self.queries.len() >= limits::QUERIES_MAX {
+        if self.queue_waiters.len() >= limits::QUEUE_WAITERS_MAX {
             return Some(Err(QueuesError::TooMany));
         }
         let Some(key) = self.topic(topic) else {
@@ -61,10 +61,10 @@ impl Client {
         if topic.not_found_at.is_some_and(fresh) {
             return Some(Err(self.not_found(key)));
         }
-        topic.queries += 1;
+        topic.queue_waiters += 1;
         let idle = topic.lookup.is_some() || topic.timer == TimerId::NONE;
-        let timer = self.timers.schedule(deadline, TimerKey::Query(waiter));
-        self.queries.insert(waiter, Query { topic: key, timer });
+        let timer = self.timers.schedule(deadline, TimerKey::QueueWaiter(waiter));
+        self.queue_waiters.insert(waiter, QueueWaiter { topic: key, timer });
         if idle {
             self.start_lookup(key);
         }
@@ -98,38 +98,38 @@ impl Client {
     }
 
     /// A route has come for a topic, or no name server knows the topic.
-    pub(super) fn answer_queries(&mut self, key: Key) {
-        if self.topics.get(key).is_none_or(|topic| topic.queries == 0) {
+    pub(super) fn answer_queue_waiters(&mut self, key: Key) {
+        if self.topics.get(key).is_none_or(|topic| topic.queue_waiters == 0) {
             return;
         }
-        let asks = |(waiter, query): (&u64, &Query)| (query.topic == key).then_some(*waiter);
-        let waiters: Vec<u64> = self.queries.iter().filter_map(asks).collect();
+        let asks = |(waiter, wait): (&u64, &QueueWaiter)| (wait.topic == key).then_some(*waiter);
+        let waiters: Vec<u64> = self.queue_waiters.iter().filter_map(asks).collect();
         for waiter in waiters {
             let result = self.snapshot(key).ok_or_else(|| self.not_found(key));
-            self.end_query(waiter, result);
+            self.end_queue_waiter(waiter, result);
         }
     }
 
     /// The time of a question is over.
-    pub(super) fn query_timeout(&mut self, waiter: u64) {
-        let Some(key) = self.queries.get(&waiter).map(|query| query.topic) else { return };
+    pub(super) fn queue_wait_timeout(&mut self, waiter: u64) {
+        let Some(key) = self.queue_waiters.get(&waiter).map(|wait| wait.topic) else { return };
         let name_servers = self.name_server_failures(key);
-        self.end_query(waiter, Err(QueuesError::NameServerUnreachable { name_servers }));
+        self.end_queue_waiter(waiter, Err(QueuesError::NameServerUnreachable { name_servers }));
     }
 
     /// The client closes: nobody answers any more.
-    pub(super) fn end_queries(&mut self) {
-        let waiters: Vec<u64> = self.queries.keys().copied().collect();
+    pub(super) fn end_queue_waiters(&mut self) {
+        let waiters: Vec<u64> = self.queue_waiters.keys().copied().collect();
         for waiter in waiters {
-            self.end_query(waiter, Err(QueuesError::Closed));
+            self.end_queue_waiter(waiter, Err(QueuesError::Closed));
         }
     }
 
-    fn end_query(&mut self, waiter: u64, result: Result<PublishQueues, QueuesError>) {
-        let Some(mut query) = self.queries.remove(&waiter) else { return };
-        self.timers.cancel(&mut query.timer);
-        if let Some(topic) = self.topics.get_mut(query.topic) {
-            topic.queries -= 1;
+    fn end_queue_waiter(&mut self, waiter: u64, result: Result<PublishQueues, QueuesError>) {
+        let Some(mut wait) = self.queue_waiters.remove(&waiter) else { return };
+        self.timers.cancel(&mut wait.timer);
+        if let Some(topic) = self.topics.get_mut(wait.topic) {
+            topic.queue_waiters -= 1;
         }
         self.outputs.push_back(Output::Queues { waiter, result });
     }
