@@ -29,9 +29,9 @@ pub struct Periodic {
 
 /// How many attempts may be made again, over all sends of a client.
 ///
-/// Every message that is stored earns a share of one retry, time earns some, and each attempt that
-/// follows one that has put load on a broker (a busy answer, an internal error, or no answer at
-/// all) spends one. A send that finds the budget used up ends with its last failure, and
+/// Every message or batch that is stored earns a share of one retry, time earns some, and each
+/// attempt that follows one that has put load on a broker (a busy answer, an internal error, or no
+/// answer at all) spends one. A send that finds the budget used up ends with its last failure, and
 /// [`SendError::is_retry_withheld`](crate::SendError::is_retry_withheld) says so. Attempts that
 /// follow a failed dial, a message that never left, or a refusal without work (not available,
 /// no permission, no such topic, go away) are free, and so is a better receipt after a weak one.
@@ -218,7 +218,8 @@ pub struct Config {
     /// [`QueueStrategy::Current`].
     // Java: ClientConfig#startDetectorEnable
     pub detector: Option<Detector>,
-    /// Tries one more broker after a weak acknowledgement, while time lasts.
+    /// Tries one more broker after a weak acknowledgement, while time and attempts last. Sends to one
+    /// queue, ordered ones, and all with [`Config::retry_only_if_not_stored`] keep their receipt.
     // Java: DefaultMQProducer#retryAnotherBrokerWhenNotStoreOK
     pub retry_weak_acknowledgement: bool,
     /// Ends a send with its first unknown attempt instead of risking a duplicate.

@@ -12,6 +12,8 @@
 //! # }
 //! ```
 //!
+//! The [`manual`] tells what the client does and what one can rely on.
+//!
 //! async-std is discontinued in favour of smol; `rocketmq-smol` is the same client. A client is one
 //! task of async-std's global executor. Handles may be used from any thread.
 #![forbid(unsafe_code)]

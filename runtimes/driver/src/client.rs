@@ -268,7 +268,8 @@ pub struct CloseReport {
     pub unclaimed: Vec<SendError>,
 }
 
-/// Counters of one client since its start, and its present load.
+/// Counters of one client since its start, and its present load. A batch counts as one send; those
+/// that the client gathers count one by one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {

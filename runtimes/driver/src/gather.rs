@@ -16,7 +16,11 @@ use crate::shared::Request;
 ///
 /// Gathered are awaited sends without options of their own. Those with options, oneway ones,
 /// delayed ones, compressed ones, and those to a `%RETRY%` topic go by themselves, and so do
-/// messages larger than a batch.
+/// messages larger than a batch. With
+/// [`unlimited_wait_for_room`](rocketmq_core::Config::unlimited_wait_for_room) only
+/// [`try_submit`](crate::Producer::try_submit) gathers.
+///
+/// Dropping or cancelling a send whose batch has left changes nothing: the batch goes on.
 ///
 /// ```
 /// use std::time::Duration;

@@ -5,6 +5,8 @@
 //! small traits of [`runtime`] alone, holds the one event loop, [`Driver`], and keeps no state
 //! outside of [`Client`]s.
 //!
+//! The [`manual`] tells what the client does and what one can rely on.
+//!
 //! What is sent when, retried where and reported how is decided by the pure state machine
 //! [`rocketmq_core::Client`]. The loop moves bytes, time and commands into it and carries out what
 //! it asks for. [`Client`], [`Producer`] and the futures of sends talk to the loop through one

@@ -12,6 +12,8 @@
 //! # }
 //! ```
 //!
+//! The [`manual`] tells what the client does and what one can rely on.
+//!
 //! A client is one task of the executor on which it was started. Handles may be used from any
 //! thread and any executor.
 #![forbid(unsafe_code)]

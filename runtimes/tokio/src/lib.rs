@@ -12,6 +12,8 @@
 //! # }
 //! ```
 //!
+//! The [`manual`] tells what the client does and what one can rely on.
+//!
 //! A client is one task of the runtime on which it was started. Handles may be used from any
 //! thread and any runtime. The runtime needs its IO and time drivers (`enable_all`).
 #![forbid(unsafe_code)]
