@@ -17,16 +17,22 @@ import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageClientExt;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RPCHook;
+import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
  * Reads back, with the official Java client, everything that is stored in the given topics.
  *
- * Run: java Reader NAMESRV [read TOPIC ... | send TOPIC COUNT]
+ * Run: java Reader NAMESRV [COMMAND], COMMAND being one of:
+ *   read TOPIC ...             prints everything that is stored there
+ *   send TOPIC COUNT [LENGTH]  sends messages with bodies that are short, or of that length
+ *   hash TOPIC KEY ...         sends a message for each key to the queue of its hash
+ *   mqadmin WORD ...           what the script of this name does
  * Without a command it reads commands from standard input, one a line, until that closes. Each
  * command prints one JSON object a line, the last one {"end":true,"count":N} or {"error":"..."}.
  */
@@ -69,15 +75,25 @@ public class Reader {
             int count;
             if (words[0].equals("read")) {
                 count = read(Arrays.asList(words).subList(1, words.length));
-            } else if (words[0].equals("send") && words.length == 3) {
-                count = send(words[1], Integer.parseInt(words[2]));
+            } else if (words[0].equals("send") && words.length >= 3) {
+                int length = words.length > 3 ? Integer.parseInt(words[3]) : 0;
+                count = send(words[1], Integer.parseInt(words[2]), length);
+            } else if (words[0].equals("hash")) {
+                count = hash(words[1], Arrays.asList(words).subList(2, words.length));
+            } else if (words[0].equals("mqadmin")) {
+                MQAdminStartup.main0(Arrays.copyOfRange(words, 1, words.length), credentials());
+                count = 0;
             } else {
                 throw new IllegalArgumentException("no such command: " + String.join(" ", words));
             }
             end.put("end", true).put("count", count);
         } catch (Exception e) {
             good = false;
-            end.put("error", String.valueOf(e));
+            StringBuilder text = new StringBuilder(String.valueOf(e));
+            for (Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+                text.append(", caused by ").append(cause);
+            }
+            end.put("error", text.toString());
         }
         OUT.println(end.text());
         OUT.flush();
@@ -89,6 +105,7 @@ public class Reader {
             consumer = new DefaultMQPullConsumer("interop_reader", credentials());
             consumer.setNamesrvAddr(nameServer);
             consumer.setInstanceName("interop_reader");
+            consumer.setNamespace(namespace());
             consumer.start();
         }
         int count = 0;
@@ -126,6 +143,11 @@ public class Reader {
         String secretKey = System.getProperty("interop.secretKey");
         return accessKey == null ? null
             : new AclClientRPCHook(new SessionCredentials(accessKey, secretKey));
+    }
+
+    /** The part before each topic and group, if the property interop.namespace is set. */
+    private static String namespace() {
+        return System.getProperty("interop.namespace");
     }
 
     private static boolean isAbsent(Throwable e) {
@@ -177,38 +199,66 @@ public class Reader {
             .put("offset", message.getQueueOffset())
             .put("offset_message_id", offsetId)
             .put("born_timestamp", message.getBornTimestamp())
+            .put("store_timestamp", message.getStoreTimestamp())
+            .put("sys_flag", message.getSysFlag())
             .put("unique_key", message.getProperty("UNIQ_KEY"))
             .content(message);
     }
 
-    private int send(String topic, int count) throws Exception {
+    private int send(String topic, int count, int length) throws Exception {
+        for (int i = 0; i < count; i++) {
+            String body = "body " + i;
+            if (length > 0) {
+                StringBuilder text = new StringBuilder();
+                while (text.length() < length) {
+                    text.append(body).append(' ');
+                }
+                body = text.substring(0, length);
+            }
+            Message message = new Message(topic, "Tag" + i % 3, "key" + i + "订单",
+                body.getBytes(StandardCharsets.UTF_8));
+            message.setFlag(i);
+            message.putUserProperty("city", "münchen \"" + i + "\"");
+            message.putUserProperty("number", String.valueOf(i));
+            report(topic, message, producer().send(message));
+        }
+        return count;
+    }
+
+    private int hash(String topic, List<String> keys) throws Exception {
+        SelectMessageQueueByHash selector = new SelectMessageQueueByHash();
+        for (String key : keys) {
+            Message message =
+                new Message(topic, "Hash", key, key.getBytes(StandardCharsets.UTF_8));
+            report(topic, message, producer().send(message, selector, key));
+        }
+        return keys.size();
+    }
+
+    private DefaultMQProducer producer() throws Exception {
         if (producer == null) {
             producer = new DefaultMQProducer("interop_sender", credentials());
             producer.setNamesrvAddr(nameServer);
             producer.setInstanceName("interop_sender");
+            producer.setNamespace(namespace());
             producer.setSendMsgTimeout(10000);
             producer.start();
         }
-        for (int i = 0; i < count; i++) {
-            Message message = new Message(topic, "Tag" + i % 3, "key" + i + "订单",
-                ("body " + i).getBytes(StandardCharsets.UTF_8));
-            message.setFlag(i);
-            message.putUserProperty("city", "münchen \"" + i + "\"");
-            message.putUserProperty("number", String.valueOf(i));
-            SendResult result = producer.send(message);
-            MessageQueue queue = result.getMessageQueue();
-            OUT.println(new Line()
-                .put("topic", topic)
-                .put("broker", queue.getBrokerName())
-                .put("queue", queue.getQueueId())
-                .put("offset", result.getQueueOffset())
-                .put("offset_message_id", result.getOffsetMsgId())
-                .put("unique_key", result.getMsgId())
-                .put("status", result.getSendStatus().name())
-                .content(message)
-                .text());
-        }
-        return count;
+        return producer;
+    }
+
+    private static void report(String topic, Message message, SendResult result) throws Exception {
+        MessageQueue queue = result.getMessageQueue();
+        OUT.println(new Line()
+            .put("topic", topic)
+            .put("broker", queue.getBrokerName())
+            .put("queue", queue.getQueueId())
+            .put("offset", result.getQueueOffset())
+            .put("offset_message_id", result.getOffsetMsgId())
+            .put("unique_key", result.getMsgId())
+            .put("status", result.getSendStatus().name())
+            .content(message)
+            .text());
     }
 
     /** One JSON object, written by hand: the JSON library on the class path differs by version. */

@@ -43,6 +43,10 @@ pub struct ReadBack {
     pub offset_message_id: String,
     /// When the client made it, in Unix milliseconds.
     pub born_timestamp: i64,
+    /// When the broker put it where it is, in Unix milliseconds.
+    pub store_timestamp: i64,
+    /// Bits about the body as stored and the transaction.
+    pub sys_flag: i32,
     /// All properties, the system's too.
     pub properties: BTreeMap<String, String>,
 }
@@ -56,17 +60,24 @@ pub struct Reader {
 impl Reader {
     /// Starts the Java process; it connects when it is first asked.
     pub fn start(servers: &Servers) -> Result<Self> {
-        Self::start_with(servers, &[])
+        Self::start_with(servers, "reader", &[])
+    }
+
+    /// The same for the topics and groups of a namespace, which are named without it.
+    pub fn start_in(servers: &Servers, namespace: &str) -> Result<Self> {
+        let flag = format!("-Dinterop.namespace={namespace}");
+        Self::start_with(servers, &format!("reader-{namespace}"), &[flag])
     }
 
     /// The same with credentials, for servers with access control.
     pub fn start_as(servers: &Servers, access_key: &str, secret_key: &str) -> Result<Self> {
         let access = format!("-Dinterop.accessKey={access_key}");
-        Self::start_with(servers, &[access, format!("-Dinterop.secretKey={secret_key}")])
+        let secret = format!("-Dinterop.secretKey={secret_key}");
+        Self::start_with(servers, "reader", &[access, secret])
     }
 
-    fn start_with(servers: &Servers, flags: &[String]) -> Result<Self> {
-        let home = servers.folder().join("reader");
+    fn start_with(servers: &Servers, name: &str, flags: &[String]) -> Result<Self> {
+        let home = servers.folder().join(name);
         fs::create_dir_all(&home).map_err(|e| e.to_string())?;
         let mut launch = Launch::new(servers.environment(), servers.version(), "reader", &home)?;
         launch.flags = flags.to_vec();
@@ -85,30 +96,31 @@ impl Reader {
     /// the reader itself is checked, and how a newcomer looks to other clients.
     pub fn send(&self, topic: &str, count: usize) -> Result<Vec<Sent>> {
         let lines = self.ask(&format!("send {topic} {count}"))?;
-        lines
-            .iter()
-            .map(|line| {
-                let read = parse(line)?;
-                let mut properties = read.properties;
-                properties.retain(|name, _| !crate::compare::is_system(name));
-                let body = read.body.ok_or("the sender's bodies are short")?;
-                let (broker, queue, offset) = (read.broker, read.queue, read.offset);
-                let outcome = match line["status"].as_str() {
-                    Some("SEND_OK") => Outcome::Acknowledged { broker, queue, offset },
-                    _ => Outcome::Weak { broker, queue, offset },
-                };
-                Ok(Sent {
-                    topic: read.topic,
-                    body,
-                    tags: read.tags,
-                    keys: read.keys,
-                    flag: read.flag,
-                    properties,
-                    unique_key: read.unique_key,
-                    outcome,
-                })
-            })
-            .collect()
+        lines.iter().map(|line| sent(line, None)).collect()
+    }
+
+    /// The same with bodies of `length` bytes each: the Java producer compresses those of 4 KiB and
+    /// more.
+    pub fn send_long(&self, topic: &str, count: usize, length: usize) -> Result<Vec<Sent>> {
+        let lines = self.ask(&format!("send {topic} {count} {length}"))?;
+        let body = |number| format!("body {number} ").into_bytes().into_iter().cycle();
+        let lines = lines.iter().enumerate();
+        lines.map(|(number, line)| sent(line, Some(body(number).take(length).collect()))).collect()
+    }
+
+    /// Sends a message for each key, which is its body too, with the Java producer. The queue is
+    /// the one that its `SelectMessageQueueByHash` chooses. Keys must not hold spaces.
+    pub fn send_by_hash(&self, topic: &str, keys: &[String]) -> Result<Vec<Sent>> {
+        let lines = self.ask(&format!("hash {topic} {}", keys.join(" ")))?;
+        let keys = keys.iter().map(|key| Some(key.clone().into_bytes()));
+        lines.iter().zip(keys).map(|(line, body)| sent(line, body)).collect()
+    }
+
+    /// Runs RocketMQ's own administration tool. It reports failures as text alone: look at what it
+    /// was to bring about.
+    pub fn mqadmin(&self, servers: &Servers, command: &str, words: &str) -> Result<()> {
+        let name_server = servers.name_server();
+        self.ask(&format!("mqadmin {command} -n {name_server} {words}")).map(drop)
     }
 
     fn ask(&self, command: &str) -> Result<Vec<Value>> {
@@ -134,6 +146,29 @@ impl Reader {
     }
 }
 
+/// What the Java producer sent. Without a `body` it is short enough to be in the line.
+fn sent(line: &Value, body: Option<Vec<u8>>) -> Result<Sent> {
+    let read = parse(line)?;
+    let mut properties = read.properties;
+    properties.retain(|name, _| !crate::compare::is_system(name));
+    let body = body.or(read.body).ok_or("the sender's bodies are short")?;
+    let (broker, queue, offset) = (read.broker, read.queue, read.offset);
+    let outcome = match line["status"].as_str() {
+        Some("SEND_OK") => Outcome::Acknowledged { broker, queue, offset },
+        _ => Outcome::Weak { broker, queue, offset },
+    };
+    Ok(Sent {
+        topic: read.topic,
+        body,
+        tags: read.tags,
+        keys: read.keys,
+        flag: read.flag,
+        properties,
+        unique_key: read.unique_key,
+        outcome,
+    })
+}
+
 fn parse(line: &Value) -> Result<ReadBack> {
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let number = |key: &str| {
@@ -155,6 +190,8 @@ fn parse(line: &Value) -> Result<ReadBack> {
         unique_key: text("unique_key"),
         offset_message_id: text("offset_message_id"),
         born_timestamp: line["born_timestamp"].as_i64().unwrap_or_default(),
+        store_timestamp: line["store_timestamp"].as_i64().unwrap_or_default(),
+        sys_flag: line["sys_flag"].as_i64().unwrap_or_default() as i32,
         properties: properties
             .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
             .collect(),

@@ -360,6 +360,8 @@ fn name_server(
         ("listenPort", port.to_string()),
         ("kvConfigPath", home.join("kvConfig.json").display().to_string()),
         ("serverWorkerThreads", "2".to_owned()),
+        // Routes show the order of queues where one is configured; nowhere else does it matter.
+        ("orderMessageEnable", "true".to_owned()),
     ];
     let properties = properties.map(|(key, value)| (key.to_owned(), value)).into();
     let mut launch = launch(environment, version, "namesrv", &home)?;

@@ -14,11 +14,16 @@ use rocketmq_interop::{
 mod cases;
 
 const VERSIONS: &[&str] = &["5.5.0", "4.9.7"];
+/// Other versions to run against, separated by spaces.
+const OTHER_VERSIONS: &str = "ROCKETMQ_INTEROP_VERSIONS";
 
 fn main() -> ExitCode {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let options = ServerOptions::new().brokers(2);
-    run(&Arguments::from_env(), cache, VERSIONS, &options, &cases())
+    let other = std::env::var(OTHER_VERSIONS).unwrap_or_default();
+    let other: Vec<&str> = other.split_whitespace().collect();
+    let versions = if other.is_empty() { VERSIONS } else { &other };
+    run(&Arguments::from_env(), cache, versions, &options, &cases())
 }
 
 fn cases() -> Vec<Case> {

@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use rocketmq_interop::{Case, Comparison, Context, Outcome, Result, Sent, compare};
 use rocketmq_tokio::{
-    Client, Config, ConfigBuilder, Delivery, Encoding, Message, Producer, SendError, SendReceipt,
-    SendStatus,
+    Client, Config, ConfigBuilder, Delivery, Encoding, Interceptor, Message, Producer, RequestCode,
+    RequestContext, SendError, SendReceipt, SendStatus,
 };
 
+mod batches;
+mod bodies;
+mod delays;
 mod faults;
+mod names;
 mod plain;
+mod questions;
+mod queues;
 
-/// All cases of our client, each on every runtime and with both encodings.
+/// All cases of our client: the plain ones on every runtime and with both encodings.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for runtime in [Runtime::Tokio, Runtime::Smol, Runtime::AsyncStd] {
@@ -29,8 +35,15 @@ pub(crate) fn all() -> Vec<Case> {
             }
             // A broker that is killed takes seconds: each runtime once, both encodings in turn.
             let binary = encoding == Encoding::Binary;
-            if binary == (runtime == Runtime::Smol) {
-                for (name, case) in faults::CASES {
+            if binary != (runtime == Runtime::Smol) {
+                continue;
+            }
+            for (name, case) in faults::CASES {
+                add(name, *case);
+            }
+            // What a feature puts on the wire differs by encoding, not by runtime.
+            if runtime != Runtime::AsyncStd {
+                for (name, case) in FEATURES.iter().copied().flatten() {
                     add(name, *case);
                 }
             }
@@ -38,6 +51,9 @@ pub(crate) fn all() -> Vec<Case> {
     }
     cases
 }
+
+const FEATURES: &[&[NamedCase]] =
+    &[bodies::CASES, batches::CASES, names::CASES, delays::CASES, queues::CASES, questions::CASES];
 
 /// A case and its name.
 type NamedCase = (&'static str, fn(&Context, Setting) -> Result<Comparison>);
@@ -113,12 +129,21 @@ impl Setting {
         topics: &[&str],
         work: impl AsyncFnOnce(&Producer) -> Vec<Sent>,
     ) -> Result<Comparison> {
-        let config = config.build().map_err(|error| error.to_string())?;
-        let sent = self.runtime.run(config, async |client| {
-            let producer = client.producer("interop").expect("a legal group");
-            work(&producer).await
-        });
+        let sent = self.run(config, async |_, producer| work(producer).await)?;
         Ok(compare(&sent, &context.reader.read(topics)?))
+    }
+
+    /// Runs `work` with a client and a producer of it.
+    fn run<T>(
+        self,
+        config: ConfigBuilder,
+        work: impl AsyncFnOnce(&Client, &Producer) -> T,
+    ) -> Result<T> {
+        let config = config.build().map_err(|error| error.to_string())?;
+        Ok(self.runtime.run(config, async |client| {
+            let producer = client.producer("interop").expect("a legal group");
+            work(client, &producer).await
+        }))
     }
 }
 
@@ -170,4 +195,53 @@ fn failed(message: &Message, error: &SendError) -> Sent {
 
 fn expect(held: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if held { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Whether the servers are of a version like `5.4` or later.
+fn since(context: &Context, version: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u32> { text.split('.').flat_map(str::parse).collect() };
+    numbers(context.servers.version()) >= numbers(version)
+}
+
+/// An error as a sentence.
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Puts the counts and complaints of several comparisons together.
+fn all_of(comparisons: impl IntoIterator<Item = Comparison>) -> Comparison {
+    comparisons.into_iter().fold(Comparison::default(), |mut all, one| {
+        all.sent += one.sent;
+        all.acknowledged += one.acknowledged;
+        all.weak += one.weak;
+        all.oneway += one.oneway;
+        all.oneway_found += one.oneway_found;
+        all.unknown += one.unknown;
+        all.unknown_found += one.unknown_found;
+        all.refused += one.refused;
+        all.not_sent += one.not_sent;
+        all.read_back += one.read_back;
+        all.missing.extend(one.missing);
+        all.wrong.extend(one.wrong);
+        all.unexpected.extend(one.unexpected);
+        all.duplicates.extend(one.duplicates);
+        all
+    })
+}
+
+/// Counts the requests of a client by their code.
+#[derive(Default)]
+struct Requests(std::sync::Mutex<std::collections::BTreeMap<RequestCode, usize>>);
+
+impl Requests {
+    fn count(&self, code: RequestCode) -> usize {
+        self.0.lock().expect("nobody panics with it").get(&code).copied().unwrap_or_default()
+    }
+}
+
+impl Interceptor for Requests {
+    fn request(&self, request: &mut RequestContext<'_>) {
+        let mut counts = self.0.lock().expect("nobody panics with it");
+        *counts.entry(request.code).or_default() += 1;
+    }
 }

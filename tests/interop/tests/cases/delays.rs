@@ -1,0 +1,109 @@
+//! Messages that are delivered later.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rocketmq_interop::{Comparison, Context, Outcome, ReadBack, Result, Sent, compare};
+use rocketmq_tokio::{Message, SendReceipt, WallTime};
+
+use super::{NamedCase, Setting, expect, sent, since, text};
+
+pub(super) const CASES: &[NamedCase] = &[("delay by level", by_level), ("delay by time", by_time)];
+
+/// The suite has brokers count in tenths of a second, and they round down.
+const PRECISION: i64 = 100;
+/// Longer than this after its time a message may not come, on a machine that does other things.
+const LATE: i64 = 5_000;
+
+/// Reads again and again until `count` messages are there, or for 20 seconds.
+fn await_messages(context: &Context, topic: &str, count: usize) -> Result<Vec<ReadBack>> {
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        let read = context.reader.read(&[topic])?;
+        if read.len() >= count || Instant::now() > limit {
+            return Ok(read);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Whether each message came so many milliseconds after it was made, or shortly after that.
+fn in_time(read: &[ReadBack], delays: &[i64]) -> Result<()> {
+    for message in read {
+        let delay = delays[message.flag as usize];
+        let after = message.store_timestamp - message.born_timestamp;
+        let range = delay - PRECISION..=delay + LATE;
+        expect(range.contains(&after), || {
+            format!("message {} came after {after} ms, not {delay}", message.flag)
+        })?;
+    }
+    Ok(())
+}
+
+fn submit(
+    context: &Context,
+    setting: Setting,
+    messages: &[Message],
+) -> Result<Vec<(Sent, SendReceipt)>> {
+    let receipts = setting.run(setting.config(context), async |_, producer| {
+        let mut receipts = Vec::new();
+        for message in messages {
+            receipts.push(producer.send(message.clone()).await);
+        }
+        receipts
+    })?;
+    let pairs = messages.iter().zip(receipts).map(|(message, receipt)| {
+        let receipt = receipt.map_err(text)?;
+        // The place in the receipt is that of the wait, not of the delivery.
+        Ok((sent(message, receipt.unique_key.to_string(), Outcome::Stored), receipt))
+    });
+    pairs.collect()
+}
+
+fn by_level(context: &Context, setting: Setting) -> Result<Comparison> {
+    let topic = context.topic("level");
+    context.servers.create_topic(&topic, 2)?;
+    let delays = [0, 1_000, 5_000];
+    let message = |level: u32| {
+        let message = Message::new(topic.clone(), format!("level {level}")).with_tag("later");
+        message.with_flag(level as i32).with_delay_level(level)
+    };
+    let messages: Vec<_> = (0..3).map(message).collect();
+    let sent = submit(context, setting, &messages)?;
+    let early = context.reader.read(&[&topic])?;
+    let levels: Vec<_> = early.iter().map(|message| message.flag).collect();
+    expect(levels == [0], || format!("at once came {levels:?}"))?;
+    let read = await_messages(context, &topic, 3)?;
+    in_time(&read, &delays)?;
+    let sent: Vec<_> = sent.into_iter().map(|(sent, _)| sent).collect();
+    Ok(compare(&sent, &read).exactly_once())
+}
+
+fn by_time(context: &Context, setting: Setting) -> Result<Comparison> {
+    let topic = context.topic("time");
+    context.servers.create_topic(&topic, 2)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(text)?.as_millis() as i64;
+    let message = |flag| Message::new(topic.clone(), "later").with_flag(flag);
+    let messages = [
+        message(0).deliver_after(Duration::from_secs(3)),
+        message(1).deliver_at(WallTime::from_millis(now + 4_000)),
+        message(2).deliver_at(WallTime::from_millis(now - 60_000)),
+    ];
+    let sent = submit(context, setting, &messages)?;
+    let (sent, receipts): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
+    let early = context.reader.read(&[&topic])?.len();
+    let read = await_messages(context, &topic, 3)?;
+    let handles: Vec<_> = receipts.iter().map(|one| one.recall_handle.is_some()).collect();
+    if since(context, "5.0") {
+        expect(early <= 1, || format!("{early} came at once"))?;
+        // The second was made a moment after `now`; the third was due before that.
+        let made = read.iter().find(|message| message.flag == 1).map_or(0, |m| m.born_timestamp);
+        in_time(&read, &[3_000, now + 4_000 - made, 0])?;
+        let recalls = since(context, "5.3.2");
+        expect(handles == [recalls, recalls, false], || format!("handles: {handles:?}"))?;
+    } else {
+        // These know no timer, and say nothing about it.
+        expect(early == 3, || format!("{early} of 3 came at once"))?;
+        expect(handles == [false; 3], || format!("handles: {handles:?}"))?;
+    }
+    Ok(compare(&sent, &read).exactly_once())
+}
