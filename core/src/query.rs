@@ -74,8 +74,8 @@ pub enum QueryRequest {
         /// The queue.
         queue: MessageQueue,
     },
-    /// The offset of the first message of a queue that was stored at a time or after. Gives
-    /// [`AnswerValue::Offset`].
+    /// The offset of the first message of a queue that was stored at a time or after; brokers
+    /// before 5.0 take the message whose time is nearest. Gives [`AnswerValue::Offset`].
     SearchOffset {
         /// The topic.
         topic: Box<str>,

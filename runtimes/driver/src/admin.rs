@@ -176,7 +176,8 @@ impl Admin {
     }
 
     /// The offset of the first message of a queue that was stored at `time` or after, by the
-    /// broker's clock; the largest offset if there is none.
+    /// broker's clock; [`max_offset`](Admin::max_offset) if there is none. Brokers before 5.0 give
+    /// that of the message whose time is nearest, which may be the one before.
     ///
     /// # Errors
     /// As [`max_offset`](Admin::max_offset).
