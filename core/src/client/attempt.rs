@@ -376,10 +376,11 @@ impl Client {
         // What may be stored must not be stored again behind what comes after it.
         let only_once = only_once || op.command.order.is_some();
         let gives_up = stage == Stage::Connect && op.fails_with_broker();
+        let moved = op.is_to_follow(&failure).then_some(op.topic);
         // The same broker again, without delay, would hear the same question.
         let same = delivery == Delivery::Refused && next != Next::Drain && op.waits_for_broker();
         let same = same && next != Next::Final;
-        let retry_at = if (op.detached && !planted!(DetachedRetried))
+        let mut retry_at = if (op.detached && !planted!(DetachedRetried))
             || next == Next::Final
             || op.is_last_attempt()
             || gives_up
@@ -393,6 +394,10 @@ impl Client {
         } else {
             Some(now)
         };
+        if let Some(topic) = moved.filter(|_| retry_at.is_some()) {
+            // Before the new route is here, the old broker would say the same again.
+            retry_at = Some(self.lookup_due(topic) + self.rng.jitter(limits::BROKER_WAIT));
+        }
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };

@@ -120,6 +120,13 @@ impl Client {
         topic.timer = self.timers.schedule(earliest, TimerKey::Topic(key));
     }
 
+    /// When a look-up that [`Client::refresh_soon`] was asked for begins, or now if it has begun.
+    pub(super) fn lookup_due(&self, key: Key) -> Instant {
+        let waiting = self.topics.get(key).filter(|topic| topic.lookup.is_none());
+        let earliest = waiting.and_then(|topic| topic.last_lookup);
+        earliest.map_or(self.now, |at| (at + limits::LOOKUP_INTERVAL_MIN).max(self.now))
+    }
+
     /// Refreshes all routes, on the named timer.
     pub(super) fn refresh_routes(&mut self) {
         let period = self.config.route_refresh.period;

@@ -12,7 +12,7 @@ use crate::receipt::{QueuePosition, SendReceipt};
 use crate::selection::{OrderKey, Selection, WhenDown};
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::wire::{SendStatus, StoredPlace};
+use crate::wire::{ResponseCode, SendStatus, StoredPlace};
 
 /// Whether a send waits for an answer.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -165,6 +165,14 @@ impl Op {
         command.when_down == WhenDown::Wait
             && !command.selection.is_free()
             && (!given || command.order.is_some())
+    }
+
+    /// Whether its queue is at another broker, as this failure says, and is to be found there.
+    pub(super) fn is_to_follow(&self, failure: &AttemptFailure) -> bool {
+        let code = ResponseCode::NOT_LEADER_FOR_QUEUE;
+        let moved =
+            matches!(failure, AttemptFailure::Answered { code: found, .. } if *found == code);
+        moved && !self.command.selection.is_free() && self.command.when_down != WhenDown::Move
     }
 
     /// Whether it ends when the broker of its queue cannot be reached.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use rocketmq_core::wire::ResponseCode;
-use rocketmq_core::{AttemptFailure, ConfigBuilder, Delivery, QueueStrategy, SendErrorKind};
+use rocketmq_core::{
+    AttemptFailure, ConfigBuilder, Delivery, QueueStrategy, SendErrorKind, WhenDown,
+};
 use rocketmq_testkit::cluster::Fault;
 use rocketmq_testkit::wire::StaticQueues;
 use rocketmq_testkit::world::{SendSpec, World};
@@ -132,6 +134,26 @@ fn not_leader_moves_on_and_refreshes_the_route() {
     let id = world.submit(SendSpec::new(STATIC, "m").to(MOCK, 0));
     assert_eq!(&*world.wait(id).receipt().unwrap().broker_name, "broker-b");
     world.finish();
+}
+
+/// The route was looked up a moment ago, so the next look-up has to wait, and so has the send: the
+/// same broker would say the same again.
+#[test]
+fn a_queue_of_the_caller_that_has_moved_is_found_again() {
+    for when_down in [WhenDown::Wait, WhenDown::Fail] {
+        let mut world = world(|config| config);
+        send(&mut world);
+        world.run_for(ms(100));
+        move_queue_0(&mut world);
+        let spec = SendSpec::new(STATIC, "m").to(MOCK, 0).when_down(when_down);
+        let id = world.submit(spec);
+        let outcome = world.wait(id);
+        let receipt = outcome.receipt().unwrap_or_else(|| panic!("{outcome:?}"));
+        let place = (&*receipt.broker_name, receipt.position.unwrap().queue_id);
+        assert_eq!(place, ("broker-b", 0));
+        assert_eq!(receipt.failed_attempts.len(), 1, "none is wasted on the old route");
+        world.finish();
+    }
 }
 
 #[test]
