@@ -1,6 +1,5 @@
 //! Every outcome, as `--json` and as words for people, with its exit status.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rocketmq_testkit::cluster::{Fault, Node};
@@ -168,9 +167,10 @@ fn a_message_that_was_retried_tells_both_attempts() {
 
 #[test]
 fn a_wrong_name_server_is_named_with_what_to_do() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    drop(listener);
+    // The cluster keeps the port for itself while nobody listens there.
+    let cluster = single();
+    cluster.with(|cluster| cluster.refuse(Node::NameServer(0)));
+    let address = cluster.name_server_addresses();
     let send = |extra: &[&str]| {
         let base = ["send", "-n", &address, "--topic", "Orders", "--body", "x", "--timeout", "500"];
         run(rmq(&[&base, extra].concat()))
