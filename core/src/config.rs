@@ -218,8 +218,9 @@ pub struct Config {
     /// [`QueueStrategy::Current`].
     // Java: ClientConfig#startDetectorEnable
     pub detector: Option<Detector>,
-    /// Tries one more broker after a weak acknowledgement, while time and attempts last. Sends to one
-    /// queue, ordered ones, and all with [`Config::retry_only_if_not_stored`] keep their receipt.
+    /// Tries one more broker after a weak acknowledgement, while time and attempts last. Sends to
+    /// one queue, ordered ones, and all with [`Config::retry_only_if_not_stored`] keep their
+    /// receipt.
     // Java: DefaultMQProducer#retryAnotherBrokerWhenNotStoreOK
     pub retry_weak_acknowledgement: bool,
     /// Ends a send with its first unknown attempt instead of risking a duplicate.
