@@ -53,8 +53,8 @@ fn advice(error: &SendError, vip: bool) -> Option<&'static str> {
             "check --name-server (name servers usually listen on port 9876) and that one runs there"
         }
         SendErrorKind::TopicNotFound => {
-            "check --topic and --namespace for a typing error, create the topic (rmq topic create), \
-             or set autoCreateTopicEnable on the brokers"
+            "check --topic and --namespace for a typing error, create the topic (rmq topic \
+             create), or set autoCreateTopicEnable on the brokers"
         }
         SendErrorKind::NoWritableQueue => {
             "check that a broker of the topic runs and may be written"

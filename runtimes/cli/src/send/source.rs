@@ -76,8 +76,8 @@ struct State {
 }
 
 impl Source {
-    /// Starts the thread, which puts up to `together` bodies into a load. It ends with the content, or when sending shall stop; one that waits for
-    /// standard input then is left behind.
+    /// Starts the thread, which puts up to `together` bodies into a load. It ends with the content,
+    /// or when sending shall stop; one that waits for standard input then is left behind.
     ///
     /// # Errors
     /// If the system gives no thread.
