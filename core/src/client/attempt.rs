@@ -376,7 +376,7 @@ impl Client {
         // What may be stored must not be stored again behind what comes after it.
         let only_once = only_once || op.command.order.is_some();
         let gives_up = stage == Stage::Connect && op.fails_with_broker();
-        let moved = op.is_to_follow(&failure).then_some(op.topic);
+        let moved = op.is_moved(&failure).then_some((op.topic, op.command.deadline));
         // The same broker again, without delay, would hear the same question.
         let same = delivery == Delivery::Refused && next != Next::Drain && op.waits_for_broker();
         let same = same && next != Next::Final;
@@ -394,9 +394,13 @@ impl Client {
         } else {
             Some(now)
         };
-        if let Some(topic) = moved.filter(|_| retry_at.is_some()) {
+        if let (Some(at), Some((topic, deadline))) = (retry_at, moved)
+            && self.is_static(topic)
+        {
             // Before the new route is here, the old broker would say the same again.
-            retry_at = Some(self.lookup_due(topic) + self.rng.jitter(limits::BROKER_WAIT));
+            let later = self.lookup_due(topic) + self.rng.jitter(limits::BROKER_WAIT);
+            let in_time = later + self.config.attempt_timeout_min <= deadline;
+            retry_at = Some(if in_time { later } else { at });
         }
         let Some(op) = self.ops.get_mut(id) else {
             return;

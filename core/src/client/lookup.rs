@@ -127,6 +127,12 @@ impl Client {
         earliest.map_or(self.now, |at| (at + limits::LOOKUP_INTERVAL_MIN).max(self.now))
     }
 
+    /// Whether the topic's queues may move between brokers.
+    pub(super) fn is_static(&self, key: Key) -> bool {
+        let route = self.topics.get(key).and_then(|topic| topic.route.as_ref());
+        route.is_some_and(|route| route.publish.is_static())
+    }
+
     /// Refreshes all routes, on the named timer.
     pub(super) fn refresh_routes(&mut self) {
         let period = self.config.route_refresh.period;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::static_topic::is_mock_broker;
 use super::timers::TimerId;
 use crate::error::{Attempt, AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, GroupId, OpId};
@@ -167,12 +168,18 @@ impl Op {
             && (!given || command.order.is_some())
     }
 
-    /// Whether its queue is at another broker, as this failure says, and is to be found there.
-    pub(super) fn is_to_follow(&self, failure: &AttemptFailure) -> bool {
+    /// Whether its queue has gone to another broker of a static topic, as this failure says, and it
+    /// is to follow.
+    pub(super) fn is_moved(&self, failure: &AttemptFailure) -> bool {
         let code = ResponseCode::NOT_LEADER_FOR_QUEUE;
-        let moved =
+        let follows = match &self.command.selection {
+            Selection::Any | Selection::Random => false,
+            Selection::Queue(queue) => is_mock_broker(queue.broker_name()),
+            Selection::JavaHash(_) | Selection::GoHash(_) | Selection::Rendezvous(_) => true,
+        };
+        let said =
             matches!(failure, AttemptFailure::Answered { code: found, .. } if *found == code);
-        moved && !self.command.selection.is_free() && self.command.when_down != WhenDown::Move
+        said && follows && self.command.when_down != WhenDown::Move
     }
 
     /// Whether it ends when the broker of its queue cannot be reached.

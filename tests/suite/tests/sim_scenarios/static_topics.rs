@@ -156,6 +156,20 @@ fn a_queue_of_the_caller_that_has_moved_is_found_again() {
     }
 }
 
+/// Without the time for a look-up the attempts are made all the same: the queue may come back.
+#[test]
+fn a_queue_that_has_moved_is_asked_for_again_where_it_was_if_time_is_short() {
+    let mut world = world(|config| config.send_timeout(ms(300)));
+    send(&mut world);
+    world.run_for(ms(100));
+    move_queue_0(&mut world);
+    let id = world.submit(SendSpec::new(STATIC, "m").to(MOCK, 0));
+    let outcome = world.wait(id);
+    let error = outcome.error().unwrap_or_else(|| panic!("{outcome:?}"));
+    assert_eq!((error.attempts().len(), error.delivery()), (3, Delivery::Refused));
+    world.finish();
+}
+
 #[test]
 fn the_newest_epoch_has_a_queue_that_two_claim() {
     let mut world = world(|config| config);
