@@ -204,3 +204,30 @@ fn i30_neither_bodies_nor_properties_are_told() {
         assert!(!word.contains("secret"), "{word}");
     }
 }
+
+/// The same words as for a single send; and of a message that is refused, still none.
+#[test]
+fn a_batch_has_a_span_with_its_outcome_and_tells_nothing_of_its_messages() {
+    let capture = Capture::default();
+    tracing::subscriber::with_default(capture.clone(), || {
+        let mut sim = Sim::new(7, ClusterConfig::new().brokers(2).topic("Orders", 4));
+        sim.run(async |cx| {
+            let producer = cx.producer("shop");
+            let message = |key| Message::new("Orders", "secret body").with_key(key);
+            producer.send_batch([message("secret-1"), message("secret-2")]).await.expect("sent");
+            let bad = [message("secret-1"), message("secret key with spaces")];
+            producer.send_batch(bad).await.expect_err("one of them cannot be sent");
+            producer.close(Duration::from_secs(1)).await;
+        });
+    });
+    let state = std::mem::take(&mut *capture.state.lock().unwrap());
+    let of = |index: usize, name: &str| {
+        let span = state.spans.values().nth(index).expect("a span for each batch");
+        span.fields.get(name).cloned().unwrap_or_default()
+    };
+    let names = ["messaging.batch.message_count", "delivery", "attempts", "error.type"];
+    assert_eq!(names.map(|name| of(0, name)), ["2", "stored", "1", ""]);
+    assert!(of(0, "server.address").ends_with(":10911"), "{:?}", of(0, "server.address"));
+    assert_eq!(of(1, "error.type"), "invalid_batch");
+    assert!(state.words.iter().all(|word| !word.contains("secret")), "{:?}", state.words);
+}
