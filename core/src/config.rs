@@ -682,6 +682,44 @@ mod tests {
     }
 
     #[test]
+    fn classes_and_detectors_that_cannot_work_are_named() {
+        let ms = LatencyClass::from_millis;
+        let classes = |list: &[LatencyClass]| {
+            Config::builder("a:1").latency_classes(list.to_vec()).build().map(drop)
+        };
+        assert_eq!(classes(&[]), Ok(()));
+        assert_eq!(classes(&[ms(5, 0), ms(6, 9), ms(7, 3)]), Ok(()));
+        for (unsorted, index) in
+            [(&[ms(5, 0), ms(5, 9)][..], 1), (&[ms(1, 0), ms(3, 0), ms(2, 0)], 2)]
+        {
+            assert_eq!(classes(unsorted), Err(ConfigError::LatencyClasses { index }));
+        }
+        let longest = limits::AVOIDED_MAX.as_millis() as u64;
+        assert_eq!(classes(&[ms(5, longest)]), Ok(()));
+        let setting = "latency_classes.avoided in ms";
+        let too_long = Err(ConfigError::TooLarge { setting, max: longest });
+        assert_eq!(classes(&[ms(5, longest + 1)]), too_long);
+        let most = limits::LATENCY_CLASSES_MAX as u64;
+        let many: Vec<_> = (0..=most).map(|from| ms(from, 0)).collect();
+        let too_many = Err(ConfigError::TooLarge { setting: "latency_classes", max: most });
+        assert_eq!(classes(&many[..most as usize]), Ok(()));
+        assert_eq!(classes(&many), too_many);
+
+        let detector = |timeout, interval| {
+            let [timeout, interval] = [timeout, interval].map(Duration::from_millis);
+            let mut detector = Detector::default();
+            (detector.timeout, detector.interval) = (timeout, interval);
+            Config::builder("a:1").detector(Some(detector)).build().map(drop)
+        };
+        assert_eq!(detector(200, 200), Ok(()));
+        let zero = |setting| Err(ConfigError::Zero { setting });
+        assert_eq!(detector(0, 2_000), zero("detector.timeout"));
+        assert_eq!(detector(200, 0), zero("detector.interval"));
+        let setting = "detector.timeout in ms";
+        assert_eq!(detector(201, 200), Err(ConfigError::TooLarge { setting, max: 200 }));
+    }
+
+    #[test]
     fn a_compression_that_is_not_built_is_refused_with_what_to_do() {
         for compression in [Compression::Zlib, Compression::Lz4, Compression::Zstd] {
             let built = Config::builder("a:1").compression(compression).build();

@@ -16,7 +16,10 @@ pub enum QueueStrategy {
     Current,
     /// The strategy of Java 5.0.0 to the letter: the first broker that is available, even the one
     /// that has just failed; if none is, one of the better half. Any failure avoids a broker for
-    /// ten minutes. For comparison, and for those who rely on it.
+    /// ten minutes, even a refusal by [`Interceptor::check_forbidden`]. For comparison, and for
+    /// those who rely on it.
+    ///
+    /// [`Interceptor::check_forbidden`]: crate::Interceptor::check_forbidden
     Java500,
 }
 

@@ -9,6 +9,7 @@ use super::verdict::Fault;
 use crate::config::Config;
 use crate::id::OpId;
 use crate::output::{Event, EventSet};
+use crate::slab::Key;
 use crate::strategy::{LatencyClass, QueueStrategy};
 use crate::time::Instant;
 
@@ -169,12 +170,14 @@ impl FaultItem {
 impl Client {
     /// Notes what the end of the attempt under way says about its broker.
     pub(super) fn record_fault(&mut self, id: OpId, fault: Fault) {
+        if let Some(current) = self.ops.get(id).and_then(|op| op.current.as_ref()) {
+            let latency = self.now.saturating_since(current.started);
+            self.record_fault_of(current.broker, latency, fault);
+        }
+    }
+
+    pub(super) fn record_fault_of(&mut self, mut broker: Key, latency: Duration, fault: Fault) {
         let now = self.now;
-        let Some(current) = self.ops.get(id).and_then(|op| op.current.as_ref()) else {
-            return;
-        };
-        let latency: Duration = now.saturating_since(current.started);
-        let mut broker = current.broker;
         if planted!(IsolationOfAnother) {
             broker = self.brokers.keys().first().copied().unwrap_or(broker);
         }

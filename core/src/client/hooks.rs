@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Client;
 use super::attempt::is_weak;
@@ -10,6 +11,7 @@ use super::control::ControlKind;
 use super::operation::{Current, Op};
 use super::requests::Request;
 use super::selection::Chosen;
+use super::verdict::Fault;
 use crate::config::Config;
 use crate::error::{AttemptFailure, Delivery, SendErrorKind, Stage};
 use crate::id::{ConnId, OpId};
@@ -82,6 +84,9 @@ impl Client {
         let unique_key = context.unique_key;
         match (refusal, result) {
             (Some(forbidden), _) => {
+                // Java 5.0.0: DefaultMQProducerImpl#sendDefaultImpl, MQClientException. For the
+                // default strategy this is nobody's fault.
+                self.record_fault_of(to.broker, Duration::ZERO, Fault::None);
                 Err(SendErrorKind::Invalid(InvalidMessage::Forbidden(forbidden)))
             }
             (None, Ok(())) => Ok(()),

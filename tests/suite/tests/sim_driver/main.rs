@@ -2,6 +2,7 @@
 
 mod batches;
 mod chaos;
+mod corners;
 mod discovery;
 mod ledger;
 mod messages;

@@ -465,3 +465,19 @@ fn t71_a_monotonic_clock_that_steps_back_is_held() {
     assert!(world.records().iter().all(|r| r.outcome.as_ref().unwrap().is_stored()));
     world.finish();
 }
+
+/// The last attempt dials again and again, since nothing else is left to try.
+#[test]
+fn a_dial_that_hangs_is_given_up_after_the_connect_timeout() {
+    let mut world = world_with(1, 1, |c| c.connect_timeout(ms(300)));
+    world.with(|cluster| cluster.blackhole(A));
+    let id = world.send(TOPIC, "m");
+    let outcome = world.wait(id);
+    assert_eq!(outcome.failed_attempts().len(), 3);
+    for attempt in outcome.failed_attempts() {
+        assert_eq!(attempt.failure, AttemptFailure::Connect(ConnectFailure::TimedOut));
+        assert_eq!((attempt.stage, attempt.delivery), (Stage::Connect, Delivery::NotSent));
+    }
+    assert_eq!(outcome.failed_attempts()[0].elapsed, ms(300));
+    world.finish();
+}

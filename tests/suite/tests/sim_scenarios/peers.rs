@@ -1,11 +1,15 @@
 //! Answers nobody asked for, and requests of brokers.
 
+use std::time::Duration;
+
 use rocketmq_core::{Delivery, Event};
 use rocketmq_testkit::cluster::{ConnectionId, Fault, Rule};
-use rocketmq_testkit::wire::{Command, FLAG_ONEWAY, FLAG_RESPONSE};
+use rocketmq_testkit::wire::{Command, FLAG_ONEWAY, FLAG_RESPONSE, request_code};
 use rocketmq_testkit::world::{LinkProfile, Segmentation, SendSpec, World, Writes};
 
-use crate::common::{A, B, TOPIC, cluster, config, events, ms, script_sends, secs, warm};
+use crate::common::{
+    A, B, TOPIC, cluster, config, events, ms, script_sends, secs, warm, warm_with,
+};
 
 fn late_answers(world: &World) -> usize {
     events(world, |event| matches!(event, Event::LateAnswer { .. })).len()
@@ -236,5 +240,41 @@ fn a_broker_that_left_all_routes_is_forgotten() {
     world.with(|cluster| cluster.register_broker(1));
     world.run_for(secs(65));
     assert_eq!((world.tables(0).brokers, world.connections(0, B)), (2, 1), "and known again");
+    world.finish();
+}
+
+/// Requests other than sends have a time of their own.
+#[test]
+fn a_request_without_an_answer_ends_after_the_request_timeout() {
+    let mut world = warm_with(1, 1, |c| c.request_timeout(ms(700)));
+    world.with(|cluster| cluster.script(A, Rule::heartbeats().always(), Fault::silent()));
+    world.run_for(secs(40));
+    let beats = world.cluster().frames_of(A, request_code::HEART_BEAT);
+    let failed = events(&world, |event| matches!(event, Event::HeartbeatFailed { .. }));
+    let (at, _) = failed[0];
+    let waited = beats.iter().map(|beat| at.saturating_sub(Duration::from_nanos(beat.at_ns)));
+    let waited: Vec<_> = waited.collect();
+    assert!(waited.iter().any(|waited| (ms(699)..=ms(700)).contains(waited)), "{waited:?}");
+    world.finish();
+}
+
+/// 10.6: nobody sends to slaves, so nobody greets them.
+#[test]
+fn slaves_are_neither_dialled_nor_greeted() {
+    let mut world = warm(1);
+    let master = world.cluster().address(A).to_string();
+    let addresses = [(0, master), (1, "10.0.0.99:10911".to_owned())];
+    world.with(|cluster| cluster.announce(0, addresses.into()));
+    world.run_for(secs(100));
+    let dials = events(&world, |event| match event {
+        Event::Connected { address, .. } | Event::ConnectFailed { address, .. } => {
+            &**address == "10.0.0.99:10911"
+        }
+        _ => false,
+    });
+    assert_eq!(dials, []);
+    assert_eq!(world.tables(0).addresses, 2, "name server and master");
+    let id = world.send(TOPIC, "m");
+    assert!(world.wait(id).is_stored());
     world.finish();
 }

@@ -327,12 +327,22 @@ fn a_late_weak_receipt_of_a_given_up_attempt_ends_the_send_well() {
 }
 
 #[test]
-fn a_weak_receipt_of_a_given_queue_is_final_and_a_oneway_message_has_none() {
+fn a_weak_receipt_of_a_given_queue_or_an_order_is_final_and_a_oneway_message_has_none() {
     let mut world = warm_with(1, 2, |c| c.retry_weak_acknowledgement(true));
     script_sends(&mut world, A, Fault::weak_acknowledgement(11));
     let id = world.submit(SendSpec::new(TOPIC, "m").to("broker-a", 1));
     assert_weak(Some(&world.wait(id)));
     assert_eq!(world.frames_of(id).len(), 1);
+    // Another broker would be another queue, and the order would be lost.
+    script_sends(&mut world, B, Fault::weak_acknowledgement(11));
+    let row: Vec<_> = (0..3)
+        .map(|number| world.submit(SendSpec::new(TOPIC, format!("{number}")).ordered("key")))
+        .collect();
+    for id in row {
+        let outcome = world.wait(id);
+        assert_eq!(outcome.receipt().unwrap().status, SendStatus::SlaveNotAvailable);
+        assert_eq!(world.frames_of(id).len(), 1);
+    }
     let id = world.submit(SendSpec::new(TOPIC, "m").oneway());
     assert!(matches!(world.wait(id), Outcome::Sent(_)));
     assert_eq!(world.frames_of(id).len(), 1);

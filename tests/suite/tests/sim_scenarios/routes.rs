@@ -370,3 +370,34 @@ fn heartbeats_come_every_30_s_while_all_is_well() {
     }
     world.finish();
 }
+
+/// P25: neither what never existed nor what was deleted is asked for longer than it is used.
+#[test]
+fn topics_that_nobody_sends_to_are_forgotten_and_no_longer_asked_for() {
+    let cluster = cluster(1).topic("Deleted", 2);
+    let mut world = World::new(1, cluster, config(|c| c.create_topics(false)));
+    let id = world.send("Deleted", "m");
+    assert!(world.wait(id).is_stored());
+    world.with(|cluster| cluster.remove_topic(0, "Deleted"));
+    let names: Vec<_> = (0..50).map(|number| format!("Nowhere{number}")).collect();
+    for name in &names {
+        let id = world.send(name, "m");
+        assert_eq!(world.wait(id).error().unwrap().kind(), &SendErrorKind::TopicNotFound);
+    }
+    assert_eq!(world.tables(0).topics, 51);
+    for _ in 0..12 {
+        let id = world.send(TOPIC, "used");
+        assert!(world.wait(id).is_stored());
+        world.run_for(secs(60));
+    }
+    assert_eq!(world.tables(0).topics, 1);
+    let asked = |world: &World| -> u64 {
+        let all = names.iter().map(String::as_str).chain(["Deleted"]);
+        all.map(|name| world.cluster().route_queries(0, name)).sum()
+    };
+    let before = asked(&world);
+    assert!(before <= 51 * 23, "{before}: every 30 s at most");
+    world.run_for(secs(300));
+    assert_eq!(asked(&world), before);
+    world.finish();
+}

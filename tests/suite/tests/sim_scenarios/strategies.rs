@@ -1,9 +1,11 @@
 //! How queues are chosen end to end: off, on with a detector, and as Java 5.0.0 did.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmq_core::{
-    ConfigBuilder, Delivery, Detector, Event, LatencyClass, QueueStrategy, SendErrorKind,
+    ConfigBuilder, Delivery, Detector, Event, Forbidden, Interceptor, LatencyClass, QueueStrategy,
+    SendContext, SendErrorKind,
 };
 use rocketmq_testkit::cluster::{Fault, Node, RouteOverride, Rule, TopicConfig};
 use rocketmq_testkit::world::World;
@@ -134,6 +136,40 @@ fn java_5_0_0_isolates_for_ten_minutes_after_any_refusal() {
         world.run_for(secs(601));
         let around = firsts(&mut world, 16);
         assert_eq!(around.iter().filter(|(node, _)| *node == A).count(), 8, "{code}: and back");
+        world.finish();
+    }
+}
+
+/// Refuses messages with this body.
+struct Refuses(&'static str);
+
+impl Interceptor for Refuses {
+    fn check_forbidden(&self, context: &SendContext<'_>) -> Result<(), Forbidden> {
+        if context.body == self.0 { Err(Forbidden::new("not today")) } else { Ok(()) }
+    }
+}
+
+/// There, a refusal of the hook is a failure of the client like any other. Otherwise it says
+/// nothing about the broker, which was never asked.
+#[test]
+fn java_5_0_0_isolates_after_a_refusal_by_the_application_too() {
+    let refusing = |c: ConfigBuilder| c.interceptor(Arc::new(Refuses("secret")));
+    for strategy in [QueueStrategy::Java500, QueueStrategy::Current] {
+        let mut world = warm_with(1, 2, |c| refusing(c).queue_strategy(strategy));
+        let id = world.send(TOPIC, "secret");
+        let outcome = world.wait(id);
+        let kind = outcome.error().expect("refused").kind();
+        assert!(matches!(kind, SendErrorKind::Invalid(_)), "{kind:?}");
+        if strategy == QueueStrategy::Current {
+            assert_eq!(faults(&world), []);
+            world.finish();
+            continue;
+        }
+        let [(refused, until)] = &faults(&world)[..] else { panic!("{:?}", faults(&world)) };
+        assert_eq!(*until, secs(600));
+        let other = if refused == "broker-a" { B } else { A };
+        let around = firsts(&mut world, 16);
+        assert!(around.iter().all(|(node, _)| *node == other), "{refused}: {around:?}");
         world.finish();
     }
 }
