@@ -19,7 +19,8 @@ const OTHER_VERSIONS: &str = "ROCKETMQ_INTEROP_VERSIONS";
 
 fn main() -> ExitCode {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let options = ServerOptions::new().brokers(2);
+    // With one thread a broker stores in the order of arrival, whatever the client does.
+    let options = ServerOptions::new().brokers(2).set("sendMessageThreadPoolNums", "4");
     let other = std::env::var(OTHER_VERSIONS).unwrap_or_default();
     let other: Vec<&str> = other.split_whitespace().collect();
     let versions = if other.is_empty() { VERSIONS } else { &other };
