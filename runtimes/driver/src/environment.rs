@@ -26,3 +26,35 @@ pub fn config_from_env() -> ConfigBuilder {
     let list = env::var_os(NAMESRV_ADDR).unwrap_or_default();
     Config::builder(&list.to_string_lossy())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::process::Command;
+
+    use rocketmq_core::{Config, ConfigError};
+
+    use super::config_from_env;
+
+    /// Runs itself once more with the variable set: it cannot be changed in a process with threads.
+    #[test]
+    fn only_the_helper_looks_at_the_environment() {
+        let plain = Config::builder("").build().err();
+        assert_eq!(plain, Some(ConfigError::NoNameServer));
+        let asked = config_from_env().build();
+        if env::var_os("NAMESRV_ADDR").is_some() {
+            let servers = asked.expect("a list").name_servers;
+            let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+            assert_eq!(servers, ["10.0.0.1:9876", "10.0.0.2:9876"]);
+            return;
+        }
+        assert_eq!(asked.err(), Some(ConfigError::NoNameServer));
+        let mut again = Command::new(env::current_exe().expect("this program"));
+        again.args(["--exact", "environment::tests::only_the_helper_looks_at_the_environment"]);
+        let output = again.env("NAMESRV_ADDR", "10.0.0.1:9876;10.0.0.2:9876").output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(told.contains("1 passed"), "{told}");
+    }
+}

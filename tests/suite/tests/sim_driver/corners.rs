@@ -441,3 +441,39 @@ fn a_silent_vip_connection_is_asked_for_a_sign_of_life() {
         assert!(fresh.iter().any(|connection| !connections.contains(connection)), "{fresh:?}");
     });
 }
+
+// ---- Starts and receipts --------------------------------------------------------------------
+
+/// A topic of the settings that does not exist, and name servers that are not there yet, stop
+/// neither the start nor sends to others.
+#[test]
+fn a_named_topic_that_cannot_be_looked_up_stops_nobody() {
+    for dead in [false, true] {
+        Sim::new(9, servers(1)).run(async |cx| {
+            if dead {
+                cx.with(|cluster| cluster.kill(Node::NameServer(0)));
+                cx.after(ms(3_000), |cluster| cluster.restart(Node::NameServer(0)));
+            }
+            let config = cx.config().topic("Nowhere").create_topics(false).build().expect("legal");
+            let producer = cx.start(config).producer("shop").expect("legal");
+            // Until the next refresh of all routes.
+            cx.sleep(ms(40_000)).await;
+            let asked = cx.look(|cluster| cluster.route_queries(0, "Nowhere"));
+            assert!(asked > 0, "it was looked up, and again if that failed");
+            producer.send(message("m")).await.expect("sent");
+        });
+    }
+}
+
+/// Brokers give it for messages with a timer, and whoever is to recall one needs it.
+#[test]
+fn a_receipt_has_the_handle_for_recalling() {
+    Sim::new(10, servers(1)).run(async |cx| {
+        let producer = cx.producer("shop");
+        let receipt = producer.send(message("plain")).await.expect("sent");
+        assert_eq!(receipt.recall_handle, None);
+        script(&cx, A, Fault::with_field("recallHandle", "djEgT3JkZXJz"));
+        let receipt = producer.send(message("later").deliver_after(ms(9_000))).await.expect("sent");
+        assert_eq!(receipt.recall_handle.as_deref(), Some("djEgT3JkZXJz"));
+    });
+}
