@@ -248,7 +248,7 @@ impl Client {
         }
     }
 
-    fn is_declared(&self, key: Key) -> bool {
+    pub(super) fn is_declared(&self, key: Key) -> bool {
         let name = self.topics.get(key).map(|topic| &topic.name);
         name.is_some_and(|name| self.config.topics.iter().any(|topic| **topic == **name))
     }

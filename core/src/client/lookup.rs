@@ -315,6 +315,7 @@ impl Client {
         let failures = self.failures_of(&lookup);
         let wanted = self.is_lookup_wanted(key);
         let pause = if wanted { limits::LOOKUP_RETRY } else { limits::REFRESH_RETRY };
+        let declared = self.is_declared(key);
         let mut wait = self.rng.jitter(pause);
         if planted!(LookupStorm) {
             wait = core::time::Duration::ZERO;
@@ -326,7 +327,7 @@ impl Client {
         if planted!(RouteDroppedOnError) {
             topic.route = None;
         }
-        if wanted || known {
+        if wanted || known || declared {
             topic.timer = self.timers.schedule(self.now + wait, TimerKey::Topic(key));
         }
         self.tidy_waiters(key);

@@ -5,6 +5,7 @@
 //! | off | [`plain`]: Java's list, not the last broker, then any | the same |
 //! | on | [`current`]: tiers of brokers, walked in turn | [`java500`]: Java's list |
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Client;
@@ -12,8 +13,10 @@ use super::operation::Op;
 use super::publish::PublishInfo;
 use super::selection::Chosen;
 use crate::id::OpId;
+use crate::output::{Event, EventSet};
 use crate::slab::Key;
 use crate::strategy::QueueStrategy;
+use crate::time::Instant;
 
 pub(super) mod current;
 pub(super) mod java500;
@@ -112,7 +115,7 @@ impl Client {
                 let known = brokers.iter().filter(|(_, broker)| broker.fault.is_known());
                 let entry = |(key, broker): (Key, &super::Broker)| java500::Entry {
                     broker: key,
-                    name: alloc::sync::Arc::clone(&broker.name),
+                    name: Arc::clone(&broker.name),
                     available: broker.fault.is_available(now),
                     latency: broker.fault.latency(),
                     start: broker.fault.available_from(),
@@ -125,6 +128,9 @@ impl Client {
         };
         if let Some(broker) = dropped.and_then(|key| self.brokers.get_mut(key)) {
             broker.fault.forget();
+            let broker_name = Arc::clone(&broker.name);
+            let isolated_until = Instant::ZERO;
+            self.event(EventSet::FAULTS, || Event::FaultUpdated { broker_name, isolated_until });
         }
         let (broker, queue_id) = queue?;
         self.chosen(broker, queue_id)

@@ -456,8 +456,8 @@ fn a_named_topic_that_cannot_be_looked_up_stops_nobody() {
             }
             let config = cx.config().topic("Nowhere").create_topics(false).build().expect("legal");
             let producer = cx.start(config).producer("shop").expect("legal");
-            // Until the next refresh of all routes.
-            cx.sleep(ms(40_000)).await;
+            // Well before the next refresh of all routes.
+            cx.sleep(ms(15_000)).await;
             let asked = cx.look(|cluster| cluster.route_queries(0, "Nowhere"));
             assert!(asked > 0, "it was looked up, and again if that failed");
             producer.send(message("m")).await.expect("sent");

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use rocketmq_core::{Delivery, Selection, SendErrorKind, WhenDown};
 use rocketmq_testkit::cluster::{Fault, Node, RouteOverride, Rule, TopicConfig};
+use rocketmq_testkit::network::Random;
 use rocketmq_testkit::wire::TopicRoute;
 use rocketmq_testkit::world::{SendId, SendSpec, World};
 
-use crate::common::{A, TOPIC, elapsed, ms, script_sends, secs, warm, world};
+use crate::common::{A, TOPIC, elapsed, ms, script_sends, secs, warm, warm_with, world};
 
 fn spec(key: &str, number: usize) -> SendSpec {
     SendSpec::new(TOPIC, format!("{key} {number}")).ordered(key)
@@ -327,6 +328,49 @@ fn a_grown_route_moves_few_keys_and_keeps_the_order_in_each_queue() {
     assert!((1..=14).contains(&moves), "{moves} moves: {queues:?}");
     assert!(queues.values().all(|places| places.len() <= 3), "{queues:?}");
     world.finish();
+}
+
+/// Many keys, and brokers that die, lag, refuse and lose connections, by chance.
+#[test]
+fn whatever_happens_the_acknowledged_messages_of_a_key_are_in_order() {
+    for seed in 0..30 {
+        let mut random = Random::new(seed);
+        let mut world = warm_with(seed, 3, |c| c.send_timeout(secs(4)));
+        let policies = [WhenDown::Wait, WhenDown::Fail, WhenDown::Move];
+        for number in 0..150 {
+            let key = format!("key {}", random.below(5));
+            let policy = policies[random.below(3) as usize];
+            world.submit(spec(&key, number).when_down(policy));
+            world.run_for(ms(random.below(60)));
+            let node = Node::Broker(random.below(3) as usize);
+            match random.below(24) {
+                0 => {
+                    world.with(|cluster| cluster.kill(node));
+                    let after = ms(200 + random.below(2_000));
+                    world.after(after, move |world| world.with(|cluster| cluster.restart(node)));
+                }
+                1 => world.part(node, ms(100 + random.below(1_500))),
+                2 => drop(world.with(|cluster| {
+                    cluster.script(node, Rule::sends().times(3), Fault::delay(ms(700)))
+                })),
+                3 => drop(world.with(|cluster| {
+                    cluster.script(node, Rule::sends().times(2), Fault::answer(2, "busy"))
+                })),
+                4 => drop(world.with(|cluster| {
+                    cluster.script(node, Rule::sends().times(1), Fault::silent_after_storing())
+                })),
+                5 => world.with(|cluster| cluster.reset_connections(node)),
+                6 => {
+                    let back = random.below(5) as usize;
+                    world.cancel(SendId((world.records().len() - 1).saturating_sub(back)));
+                }
+                _ => {}
+            }
+        }
+        world.finish();
+        let stored = world.records().iter().filter(|r| r.outcome.as_ref().unwrap().is_stored());
+        assert!(stored.count() > 60, "seed {seed}");
+    }
 }
 
 #[test]

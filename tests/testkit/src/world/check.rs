@@ -15,6 +15,7 @@ use crate::network::nanos;
 
 mod attempts;
 mod avoidance;
+mod choice;
 mod connections;
 mod delivery;
 mod facts;
@@ -127,12 +128,10 @@ const JUDGED_BLINDLY: [Invariant; 8] = [
     Invariant::number(29),
 ];
 
-/// All observers of a world.
+/// Those who need nothing but the facts.
 #[derive(Debug, Default)]
-pub(crate) struct Checks {
-    pub(crate) facts: Facts,
+struct Observers {
     attempts: attempts::Attempts,
-    avoidance: avoidance::Avoidance,
     connections: connections::Connections,
     manners: manners::Manners,
     memory: memory::Memory,
@@ -141,6 +140,32 @@ pub(crate) struct Checks {
     routes: routes::Routes,
     secrecy: secrecy::Secrecy,
     timing: timing::Timing,
+}
+
+impl Observers {
+    fn all(&mut self) -> [&mut dyn Observer; 9] {
+        [
+            &mut self.once,
+            &mut self.attempts,
+            &mut self.routes,
+            &mut self.connections,
+            &mut self.order,
+            &mut self.timing,
+            &mut self.manners,
+            &mut self.memory,
+            &mut self.secrecy,
+        ]
+    }
+}
+
+/// All observers of a world.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) facts: Facts,
+    observers: Observers,
+    /// These two ask the routes of the others.
+    avoidance: avoidance::Avoidance,
+    choice: choice::Choice,
     /// Sends that ended while a frame was half written: what it was is not known yet.
     unjudged: Vec<usize>,
     found: Found,
@@ -182,8 +207,8 @@ impl Checks {
         if !self.facts.call(record, client, body) {
             self.found.add(28, format!("two messages share the unique key {}", record.unique_key));
         }
-        self.once.called(&self.facts);
-        self.manners.called(record);
+        self.observers.once.called(&self.facts);
+        self.observers.manners.called(record);
     }
 
     /// Something happened.
@@ -191,19 +216,12 @@ impl Checks {
         self.advance(now);
         self.facts.file(&seen);
         let (facts, found) = (&self.facts, &mut self.found);
-        let observers: [&mut dyn Observer; 9] = [
-            &mut self.once,
-            &mut self.attempts,
-            &mut self.routes,
-            &mut self.connections,
-            &mut self.order,
-            &mut self.timing,
-            &mut self.manners,
-            &mut self.memory,
-            &mut self.secrecy,
-        ];
-        observers.into_iter().for_each(|observer| observer.see(facts, &seen, found));
-        self.avoidance.see(facts, &self.routes, &seen, found);
+        for observer in self.observers.all() {
+            observer.see(facts, &seen, found);
+        }
+        let routes = &self.observers.routes;
+        self.choice.see(facts, routes, &seen, found);
+        self.avoidance.see(facts, routes, &seen, found);
     }
 
     /// A send has ended: legally, and if as stored, is it? `unfinished`: a frame of its client is
@@ -249,14 +267,9 @@ impl Checks {
     /// Judges the run so far. `over`: every client is closed and everything has arrived.
     pub(crate) fn finish(&mut self, over: bool, logs: &dyn Logs) {
         let (facts, found) = (&self.facts, &mut self.found);
-        let observers: [&mut dyn Observer; 5] = [
-            &mut self.once,
-            &mut self.attempts,
-            &mut self.connections,
-            &mut self.routes,
-            &mut self.timing,
-        ];
-        observers.into_iter().for_each(|observer| observer.finish(facts, over, found));
+        for observer in self.observers.all() {
+            observer.finish(facts, over, found);
+        }
         delivery::finish(facts, over, logs, found);
         if over {
             let unjudged = std::mem::take(&mut self.unjudged);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 mod expected;
 mod kinds;
 mod marks;
+mod options;
 mod plan;
 mod regressions;
 mod shrink;

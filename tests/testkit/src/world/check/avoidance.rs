@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rocketmq_core::{AttemptFailure, Config, Event, QueueStrategy};
+use rocketmq_core::{AttemptFailure, Config, Event, Instant, QueueStrategy};
 
 use super::attempts::share;
 use super::delivery::stems_from;
@@ -127,7 +127,12 @@ impl Avoidance {
             Event::FaultUpdated { broker_name, isolated_until } => {
                 let Some(brokers) = self.clients.get_mut(client) else { return };
                 let broker = brokers.entry(broker_name.to_string()).or_default();
-                broker.announced = Some(isolated_until.as_nanos());
+                if is_java500(&facts.clients[client].config) && *isolated_until == Instant::ZERO {
+                    // Dropped, because it has no queue of the topic of a send.
+                    broker.until = 0;
+                } else {
+                    broker.announced = Some(isolated_until.as_nanos());
+                }
             }
             Event::AttemptFailed { op, number, failure, .. } => {
                 let Some(send) = facts.by_op(client, *op) else { return };
@@ -237,7 +242,8 @@ impl Avoidance {
             }
             return;
         }
-        if is_java500(config) {
+        // Java does not draw.
+        if is_java500(config) && !known.random {
             let known = |other: &&String| !self.is_vague(client, other);
             let well = |other: &&String| known(other) && !self.is_isolated(client, other, now);
             if !self.is_vague(client, name)

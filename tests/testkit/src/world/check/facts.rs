@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rocketmq_core::{Config, Event, Instant, Mode, OpId, OrderKey, Selection, WhenDown};
 
-use super::super::{Outcome, Relaxed, SendRecord, WireAnswer, WireFrame};
+use super::super::{Outcome, Relaxed, SendRecord, SendSpec, WireAnswer, WireFrame};
 use super::Seen;
 use crate::cluster::Node;
 use crate::wire::response_code;
@@ -80,10 +80,16 @@ pub(crate) struct SendFacts {
     pub(crate) body: Vec<u8>,
     pub(crate) mode: Mode,
     pub(crate) queue: Option<(String, u32)>,
+    /// What is to choose its queue, unless that may move.
+    pub(crate) choice: Option<Selection>,
+    /// Its queue is drawn.
+    pub(crate) random: bool,
     /// It had no choice of the broker.
     pub(crate) has_own_queue: bool,
     /// It ends when the broker of its queue cannot be reached.
     pub(crate) fails_with_broker: bool,
+    /// It waits for the broker of its queue, and looks for that from time to time.
+    pub(crate) waits_for_broker: bool,
     /// The order in which it belongs.
     pub(crate) order: Option<OrderKey>,
     pub(crate) unique_key: String,
@@ -241,9 +247,14 @@ impl Facts {
             topic: record.spec.topic.clone(),
             body: body.to_vec(),
             mode: record.spec.mode,
+            choice: may_not_move(&record.spec).then(|| record.spec.selection.clone()),
             queue: queue.map(|queue| (queue.broker_name().to_owned(), queue.queue_id())),
+            random: record.spec.selection == Selection::Random,
             has_own_queue: !free || record.spec.order.is_some(),
             fails_with_broker: !free && record.spec.when_down == WhenDown::Fail,
+            waits_for_broker: !free
+                && record.spec.when_down == WhenDown::Wait
+                && (queue.is_none() || record.spec.order.is_some()),
             order: record.spec.order,
             unique_key: record.unique_key.clone(),
             attempts_max: record.attempts_max,
@@ -396,4 +407,13 @@ impl Facts {
             self.clients[client].open -= 1;
         }
     }
+}
+
+/// Its queue is a matter of its key, whatever happens to the broker.
+fn may_not_move(spec: &SendSpec) -> bool {
+    let by_key = matches!(
+        spec.selection,
+        Selection::JavaHash(_) | Selection::GoHash(_) | Selection::Rendezvous(_)
+    );
+    by_key && spec.when_down != WhenDown::Move
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rocketmq_core::{CloseReason, Event, SendErrorKind, limits};
 
-use super::facts::{Facts, Moment};
+use super::facts::{Facts, Moment, SendFacts};
 use super::{Found, Observer, Seen};
 use crate::cluster::Node;
 use crate::network::nanos;
@@ -199,6 +199,8 @@ impl Manners {
                     && known.topic == *topic
                     && known.called < *at
                     && known.starts.is_empty()
+                    && !known.waits_for_broker
+                    && !has_its_turn_to_come(facts, open, **send)
             };
             if *of == client
                 && let Some(send) = open.iter().find(waits)
@@ -271,14 +273,21 @@ fn paused(facts: &Facts, send: usize, found: &mut Found) {
     // Undrained, the attempt may have been over before the answer came.
     let whole = frame.whole.is_some_and(|whole| whole < answer.at) && !facts.lazy;
     let passed = start.at.ns.saturating_sub(answer.at.ns);
-    // Half of what is left is the most, before the jitter, which takes up to a half.
-    let left = known.deadline_ns.saturating_sub(answer.at.ns);
-    let least = nanos(client.config.busy_back_off).min(left / 2) / 2;
+    // The jitter takes up to a half of it.
+    let least = nanos(client.config.busy_back_off) / 2;
     let early = if facts.vague { facts.late.max(MS) } else { 0 };
     if whole && !client.wrong_clock && !known.is_oneway() && passed + early < least {
         let passed = Duration::from_nanos(passed);
         found.add(8, format!("send #{send} goes on {passed:?} after a busy answer"));
     }
+}
+
+/// Whether another send is before this one in the order of its key.
+fn has_its_turn_to_come(facts: &Facts, open: &BTreeSet<usize>, send: usize) -> bool {
+    let known = &facts.sends[send];
+    let lane = (known.client, &known.topic, known.order);
+    let in_lane = |other: &SendFacts| (other.client, &other.topic, other.order) == lane;
+    known.order.is_some() && open.range(..send).any(|other| in_lane(&facts.sends[*other]))
 }
 
 /// I-22: a client that closes takes nothing new, and gives the rest no more than its time.

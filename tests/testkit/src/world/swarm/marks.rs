@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use rocketmq_core::{Event, Mode};
+use rocketmq_core::{Event, Mode, Selection};
 
 use crate::world::{Outcome, World};
 
@@ -53,6 +53,12 @@ impl Marks {
                 Some(Outcome::Stored(receipt)) => {
                     self.add(format_args!("stored {:?}", receipt.status));
                     self.add(format_args!("stored after {} failed", receipt.failed_attempts.len()));
+                    if record.spec.selection != Selection::Any {
+                        self.add(format_args!("stored by {}", word(&record.spec.selection)));
+                    }
+                    if record.spec.order.is_some() {
+                        self.add(format_args!("stored in order"));
+                    }
                     if receipt.position.is_none() {
                         self.add(format_args!("stored without receipt"));
                     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rocketmq_core::Config;
 use rocketmq_core::wire::Encoding;
 
-use super::Cuts;
 use super::kinds::Kind;
+use super::{Cuts, options};
 use crate::cluster::{ClusterConfig, ReplyEncoding, ServerVersion, TopicConfig};
 use crate::network::{LinkProfile, Random, Segmentation, Writes, nanos};
 use crate::world::check::SECRET;
@@ -23,6 +23,7 @@ mod stream {
     pub(super) const NETWORK: u64 = 3;
     pub(super) const LOAD: u64 = 4;
     pub(super) const FAULTS: u64 = 5;
+    pub(super) const OPTIONS: u64 = 6;
 }
 
 /// A run before it begins.
@@ -122,6 +123,7 @@ impl Plan {
         };
         plan.habits = draw_habits(faults, &plan.kinds);
         plan.sends = plan.draw_sends(&mut root.fork(stream::LOAD));
+        options::draw(&mut root.fork(stream::OPTIONS), &mut plan);
         plan
     }
 
