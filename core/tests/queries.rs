@@ -330,6 +330,14 @@ fn stored_messages_that_are_cut_or_spoilt_are_errors() {
         assert_eq!(spoilt(place, &[0xff; 4][..width]), length, "{place}");
     }
     assert_eq!(spoilt(0, &[0; 4]), length);
+    // The properties end before the message does.
+    assert_eq!(spoilt(95, &[0, 9]), length);
+    // Cut where its size says so; the properties alone may be missing, with their length.
+    for end in 4..good.len() {
+        let size = (end as u32).to_be_bytes();
+        let cut = [&size, &good[4..end]].concat();
+        assert_eq!(decode_stored(&cut).is_ok(), end == 95, "cut to {end}");
+    }
     assert_eq!(spoilt(52, &[0, 1, 0, 0]), Err(StoredError::Port { index: 0 }));
     let blank = 0xcbd4_3194_u32;
     let magic = Err(StoredError::Magic { index: 0, magic: blank });
@@ -400,11 +408,24 @@ fn cancelled_queries_say_nothing_and_a_close_ends_the_others() {
     bench.ask(target.clone(), QueryRequest::BrokerInfo);
     bench.client.cancel_query(bench.now, ID);
     bench.client.cancel_query(bench.now, ID);
+    let open = |bench: &Bench| {
+        let sizes = bench.client.table_sizes();
+        (sizes.open_queries, sizes.requests)
+    };
+    assert_eq!(open(&bench), (0, 0), "whatever becomes of the dial");
     let (conn, _) = bench.dial();
-    bench.client.handle_connected(bench.now, conn, Err(ConnectFailure::Refused));
+    bench.client.handle_connected(bench.now, conn, Ok(()));
+    assert_eq!(bench.client.poll_transmit(), None, "nobody is asked any more");
+    // One that was asked already is answered, to nobody.
+    bench.ask(target.clone(), QueryRequest::BrokerInfo);
+    let asked = bench.request(conn);
+    bench.client.cancel_query(bench.now, ID);
+    assert_eq!(open(&bench), (0, 0));
+    let (asked, code) = (decoded(&asked), rocketmq_core::wire::ResponseCode(1));
+    let (json, mut late) = (rocketmq_core::wire::Encoding::Json, Vec::new());
+    encode_response(&mut late, json, asked.opaque, code, Some("late"), &[], &[]).unwrap();
+    bench.receive(conn, &late);
     assert_eq!(bench.answer(), None);
-    let sizes = bench.client.table_sizes();
-    assert_eq!((sizes.open_queries, sizes.requests), (0, 0));
 
     bench.ask(target.clone(), QueryRequest::BrokerInfo);
     bench.client.shutdown(bench.now, bench.now + SECOND);

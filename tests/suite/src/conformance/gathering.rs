@@ -237,19 +237,8 @@ pub async fn who_waits_for_room_does_not_wait_for_the_linger<H: Harness>(on: &H)
     let client = on.start(build(config(&cluster).in_flight_messages_max(4)));
     let producer = client.producer_with("orders", lingering(LONG)).expect("the settings work");
     let start = on.now();
-    let mut sends = pin!(all((0..18).map(|number| producer.send(message(number)))));
-    let mut flushed = pin!(async {
-        loop {
-            on.sleep(Duration::from_millis(20)).await;
-            producer.flush().await;
-        }
-    });
-    let results = std::future::poll_fn(|cx| {
-        use std::future::Future;
-        let _ = flushed.as_mut().poll(cx);
-        sends.as_mut().poll(cx)
-    });
-    let results = promptly(on, "the sends", results).await;
+    let sends = all((0..18).map(|number| producer.send(message(number))));
+    let results = promptly(on, "the sends", sends).await;
     assert!(on.since(start) < LONG);
     for receipt in results {
         stored_once(&cluster, &receipt.expect("sent"));

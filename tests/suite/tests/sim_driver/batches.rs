@@ -6,7 +6,7 @@ use std::time::Duration;
 use rocketmq_driver::{
     AutoBatch, Delivery, Message, Producer, ProducerOptions, SendError, SendReceipt, UniqueKey,
 };
-use rocketmq_testkit::cluster::ClusterConfig;
+use rocketmq_testkit::cluster::{Cluster, ClusterConfig, FrameRecord};
 use rocketmq_testkit::{Sim, SimHandle};
 
 use super::chaos;
@@ -93,13 +93,20 @@ async fn gather(cx: SimHandle, producer: Producer, user: usize) {
     }
 }
 
+/// Requests that brought several sends of the gathering producer.
+fn gathered_batches(cluster: &Cluster) -> usize {
+    let ours = |frame: &&FrameRecord| frame.ext.get("a") == Some("gatherer");
+    cluster.frames().iter().filter(|frame| frame.code == 320).filter(ours).count()
+}
+
 #[test]
 fn i32_a_batch_is_stored_whole_or_not_at_all_and_each_message_ends_once() {
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
+    let mut gathered = 0;
     for seed in 0..60 {
         let config = ClusterConfig::new().brokers(2).topic("Orders", 4);
         let mut sim = Sim::new(seed, config);
-        let told = sim.run(async |cx| {
+        let (told, batches) = sim.run(async |cx| {
             cx.rough_links();
             let config = cx.config().send_timeout(Duration::from_secs(1));
             let client = cx.start(config.build().expect("legal"));
@@ -126,12 +133,14 @@ fn i32_a_batch_is_stored_whole_or_not_at_all_and_each_message_ends_once() {
                 judge(&cx, ended);
             }
             client.close(Duration::from_secs(5)).await;
-            told
+            (told, cx.look(gathered_batches))
         });
+        gathered += batches;
         for ended in told {
             *kinds.entry(format!("{:?}", ended.delivery)).or_default() += 1;
         }
     }
     assert_eq!(kinds.values().sum::<u32>(), 60 * 24);
+    assert!(gathered > 60, "{gathered} requests with several sends of the gathering producer");
     assert!(kinds.len() >= 3, "stored, unknown and refused or not sent: {kinds:?}");
 }

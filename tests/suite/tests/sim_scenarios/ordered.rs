@@ -199,6 +199,8 @@ fn failing_takes_no_time_and_moving_finds_another_broker() {
     assert!(elapsed(&world, fails) < ms(100), "{:?}", elapsed(&world, fails));
     // The address is not even to be dialled yet: the same answer.
     let fails = world.submit(spec(&key, 1).when_down(WhenDown::Fail).retries(0));
+    world.run_for(ms(1));
+    assert!(world.outcome(fails).is_some(), "without waiting for the next dial");
     let error = world.wait(fails).error().cloned().expect("it fails");
     assert_eq!((error.kind(), error.attempts().len()), (&SendErrorKind::Transport, 1));
     let moved: Vec<_> =
@@ -379,8 +381,9 @@ fn topics_do_not_wait_for_each_other() {
     script_sends(&mut world, A, Fault::delay(ms(100)));
     let one = world.submit(spec("k", 0));
     let other = world.submit(SendSpec::new("Another", "k 0").ordered("k"));
-    world.run_for(ms(150));
-    assert!(world.outcome(one).is_some());
+    world.run_for(ms(50));
+    assert!(world.outcome(one).is_none(), "it is under way");
     assert_eq!(world.frames_of(other).len(), 1);
+    world.run_until_idle();
     world.finish();
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rocketmq_core::wire::ResponseCode;
 use rocketmq_core::{
-    AttemptFailure, ConfigBuilder, Delivery, QueueStrategy, SendErrorKind, WhenDown,
+    AttemptFailure, ConfigBuilder, Delivery, QueueStrategy, Selection, SendErrorKind, WhenDown,
 };
 use rocketmq_testkit::cluster::Fault;
 use rocketmq_testkit::wire::StaticQueues;
@@ -188,8 +188,16 @@ fn queues_of_brokers_that_cannot_be_written_to_are_left_out() {
     world.with(|cluster| {
         cluster.announce(0, [(1, "10.0.0.1:10911".to_owned())].into());
     });
+    let mut seen: BTreeMap<u32, usize> = BTreeMap::new();
     for _ in 0..6 {
-        assert_eq!(send(&mut world).0, "broker-b");
+        let (broker, queue) = send(&mut world);
+        assert_eq!(broker, "broker-b");
+        *seen.entry(queue).or_default() += 1;
+    }
+    assert_eq!(seen, BTreeMap::from([(1, 3), (3, 3)]), "no turn is spent on the others");
+    // Hashes do not count them either.
+    for (hash, queue) in [(0, 1), (1, 3), (2, 1), (3, 3)] {
+        assert_eq!(hashed(&mut world, Selection::JavaHash(hash)), ("broker-b".to_owned(), queue));
     }
     world.finish();
     let mut world = self::world(|config| config);
@@ -201,6 +209,54 @@ fn queues_of_brokers_that_cannot_be_written_to_are_left_out() {
     let id = world.send(STATIC, "m");
     let outcome = world.wait(id);
     assert_eq!(outcome.error().unwrap().kind(), &SendErrorKind::NoWritableQueue);
+    world.finish();
+}
+
+/// Where a key goes, at the first attempt.
+fn hashed(world: &mut World, selection: Selection) -> (String, u32) {
+    let id = world.submit(SendSpec::new(STATIC, "m").select(selection));
+    let outcome = world.wait(id);
+    let receipt = outcome.receipt().unwrap_or_else(|| panic!("{outcome:?}"));
+    assert!(receipt.failed_attempts.is_empty(), "{receipt:?}");
+    (receipt.broker_name.to_string(), receipt.position.unwrap().queue_id)
+}
+
+#[test]
+fn hashes_choose_among_the_logical_numbers() {
+    let mut world = world(|config| config);
+    let owner =
+        |queue: u32| if queue.is_multiple_of(2) { "broker-a" } else { "broker-b" }.to_owned();
+    for hash in [0, 1, 2, 3, 7, -1, -6, i32::MIN, i32::MAX] {
+        let queue = (hash % 4_i32).unsigned_abs();
+        let place = hashed(&mut world, Selection::JavaHash(hash));
+        assert_eq!(place, (owner(queue), queue), "{hash}");
+    }
+    for hash in [0_u32, 1, 2, 3, 6, u32::MAX] {
+        let place = hashed(&mut world, Selection::GoHash(hash));
+        assert_eq!(place, (owner(hash % 4), hash % 4), "{hash}");
+    }
+    world.finish();
+}
+
+/// Its number stays, so no key changes its queue.
+#[test]
+fn keys_follow_a_queue_that_moves() {
+    let mut world = world(|config| config);
+    let places = |world: &mut World| -> Vec<(String, u32)> {
+        let keys = (0..40).map(|number| format!("key {number}"));
+        keys.map(|key| hashed(world, Selection::rendezvous(key.as_bytes()))).collect()
+    };
+    let before = places(&mut world);
+    for queue in 0..4 {
+        assert!(before.iter().filter(|(_, known)| *known == queue).count() > 2, "{before:?}");
+    }
+    move_queue_0(&mut world);
+    world.run_for(secs(40));
+    let follow = |(broker, queue): &(String, u32)| match queue {
+        0 => ("broker-b".to_owned(), 0),
+        _ => (broker.clone(), *queue),
+    };
+    assert_eq!(places(&mut world), before.iter().map(follow).collect::<Vec<_>>());
     world.finish();
 }
 

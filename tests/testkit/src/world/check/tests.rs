@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    AttemptFailure, Client, Config, Event, Instant, OpId, OpIds, SendErrorKind, SendReceipt,
+    AttemptFailure, Client, Config, Event, Instant, OpId, OpIds, Selection, SendErrorKind,
+    SendReceipt,
 };
 
 use super::{Checks, Invariant, Logs, Seen, Status, Violation};
@@ -317,6 +318,12 @@ fn a_story_told_right_is_no_violation() {
     assert_eq!(scene.found(), []);
 }
 
+/// Two sends of one order, called one after the other.
+fn in_order(scene: &mut Scene) -> [usize; 2] {
+    let spec = || SendSpec::new("Orders", "an order").ordered("key");
+    ["first", "second"].map(|key| scene.call_as(spec(), key))
+}
+
 /// A number, and a story that breaks that promise.
 type Case = (u8, fn(&mut Scene));
 
@@ -397,6 +404,36 @@ const CASES: &[Case] = &[
         scene.write(second, 1);
         scene.write(first, 1);
     }),
+    (11, |scene| {
+        // The first of the order is still under way.
+        let [first, second] = in_order(scene);
+        scene.start(first, 1, "broker-a", 1);
+        scene.write(first, 1);
+        scene.start(second, 1, "broker-a", 1);
+        scene.write(second, 1);
+    }),
+    (11, |scene| {
+        // What may be stored is sent again.
+        let [first, _] = in_order(scene);
+        for number in 1..=2 {
+            scene.start(first, number, "broker-a", 1);
+            scene.write(first, 1);
+        }
+    }),
+    (11, |scene| {
+        // Both are acknowledged, and at one offset.
+        for send in in_order(scene) {
+            scene.start(send, 1, "broker-a", 1);
+            let frame = scene.write(send, 1);
+            scene.pass(5);
+            scene.answer(&frame, 0);
+            let outcome = scene.stored(send);
+            scene.end(send, &outcome);
+        }
+        let of_order = |it: &Violation| it.invariant == Invariant::number(11);
+        assert!(!scene.checks.found.0.iter().any(of_order), "only the end shows it");
+        scene.finish();
+    }),
     (12, |scene| {
         let send = scene.call();
         scene.start(send, 1, "broker-a", 1);
@@ -411,6 +448,15 @@ const CASES: &[Case] = &[
         let send = scene.call();
         scene.route(&["broker-b"]);
         scene.start(send, 1, "broker-a", 1);
+    }),
+    (17, |scene| {
+        // One hash, two queues.
+        for (key, broker) in [("first", "broker-a"), ("second", "broker-b")] {
+            let spec = SendSpec::new("Orders", "an order").select(Selection::JavaHash(1));
+            let send = scene.call_as(spec, key);
+            scene.start(send, 1, broker, 1);
+            scene.pass(5);
+        }
     }),
     (18, |scene| {
         scene.pass(2_000);
