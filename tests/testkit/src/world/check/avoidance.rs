@@ -331,7 +331,7 @@ fn too_long(facts: &Facts, routes: &Routes, send: usize, start: &Start, found: &
     }
 }
 
-fn is_java500(config: &Config) -> bool {
+pub(super) fn is_java500(config: &Config) -> bool {
     config.queue_strategy == QueueStrategy::Java500
 }
 

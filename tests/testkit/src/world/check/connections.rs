@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::avoidance::is_java500;
 use super::facts::Facts;
 use super::{Found, Observer, Seen};
 use crate::cluster::{Cluster, Node};
@@ -110,7 +111,10 @@ pub(super) fn greets(
 ) {
     let config = &facts.clients[client].config;
     let period = nanos(config.heartbeat.period) + nanos(Duration::from_secs(1));
-    let period = period + facts.slack() * 2;
+    // Java 5.0.0 sends nothing to a broker for ten minutes after a failure: a connection that was
+    // lost is made again for the next heartbeat.
+    let rounds = if is_java500(config) { 2 } else { 1 };
+    let period = period * rounds + facts.slack() * 2;
     let greeted = |broker: &usize| {
         let mine = cluster.heartbeats(*broker).iter().rev();
         let last = mine.into_iter().find(|h| *h.heartbeat.client_id == *config.client_id);
