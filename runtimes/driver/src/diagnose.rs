@@ -1,6 +1,7 @@
 //! What is wrong between this process and a message that is stored.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rocketmq_core::{
 
 use crate::admin::{Call, EVERYWHERE, masters};
 use crate::client::Handle;
+use crate::slot::Slot;
 
 /// Clocks that differ by more than this are worth a word. Brokers tell theirs to the second.
 const SKEW_MAX: Duration = Duration::from_secs(3);
@@ -164,32 +166,24 @@ impl Walk<'_> {
         let config = &handle.shared.config;
         let default_topic = &*config.create_topic_key;
         let asked_topic = topic.unwrap_or(default_topic);
-        let call = Call::within(handle, config.request_timeout);
-        let asked: Vec<_> = config
-            .name_servers
-            .iter()
+        let name_servers = self.name_servers().await?;
+        let call = self.stage();
+        let asked: Vec<_> = name_servers
+            .into_iter()
             .map(|address| {
                 let request = QueryRequest::Route { topic: asked_topic.into() };
-                (address.clone(), call.ask(Target::Server(address.clone()), request))
+                (address.clone(), call.ask(Target::Server(address), request))
             })
             .collect();
-        if asked.is_empty() {
-            self.ok(Subject::Client, "the name servers are looked up by URL");
-        }
         let mut answers = Vec::new();
         for (address, asked) in asked {
             answers.extend(self.name_server(address, asked.await));
         }
-        let known: Vec<&TopicRoute> = answers.iter().flatten().collect();
-        let reachable = !answers.is_empty() || config.name_servers.is_empty();
-        if !reachable {
+        if answers.is_empty() {
             return None;
         }
-        let route = match known.first() {
-            Some(route) => Some((*route).clone()),
-            None if config.name_servers.is_empty() => self.stage().route(asked_topic).await.ok(),
-            None => None,
-        };
+        let known: Vec<&TopicRoute> = answers.iter().flatten().collect();
+        let route = known.first().map(|route| (*route).clone());
         if let Some(topic) = topic {
             let agreed = answers.len() == known.len() && known.windows(2).all(same_queues);
             self.topic(topic, route.as_ref(), agreed || known.is_empty()).await;
@@ -206,6 +200,35 @@ impl Walk<'_> {
         let what = String::from("the name servers know no broker");
         let remedy = "check that brokers run and are given these name servers (namesrvAddr)";
         self.found(Severity::Problem, subject, what, remedy);
+        None
+    }
+
+    /// The name servers that are in use. If none is yet, waits until they have been looked up.
+    async fn name_servers(&mut self) -> Option<Vec<Address>> {
+        let shared = &self.handle.shared;
+        let used = async || {
+            let slot = Arc::new(Slot::new());
+            shared.name_servers(&slot);
+            poll_fn(|cx| slot.poll(cx)).await
+        };
+        let mut list = used().await;
+        let Some(url) = shared.config.name_server_url.as_ref().filter(|_| list.is_empty()) else {
+            return Some(list);
+        };
+        let slot = Arc::new(Slot::new());
+        shared.wait_ready(&slot, shared.clock.now() + shared.config.request_timeout);
+        let ready = poll_fn(|cx| slot.poll(cx)).await;
+        list = used().await;
+        if !list.is_empty() {
+            return Some(list);
+        }
+        let failed = ready.err().and_then(|not_ready| not_ready.name_servers.into_iter().next());
+        let what = match failed {
+            Some(failed) => format!("the look-up of the name servers fails: {failed}"),
+            None => format!("the name servers have not been looked up at {url}"),
+        };
+        let remedy = "check the URL and the service there, or give a list of name servers";
+        self.found(Severity::Problem, Subject::Client, what, remedy);
         None
     }
 

@@ -493,6 +493,10 @@ impl<R: Runtime> Driver<R> {
                         self.ledger.refuse(request, kind.clone(), now);
                     }
                 }
+                Command::NameServers { slot } => {
+                    let used = self.machine.name_servers().to_vec();
+                    self.ledger.wakers.extend(slot.end(used));
+                }
                 Command::WaitReady { slot, .. } => {
                     self.ready_slots.push((0, slot));
                 }

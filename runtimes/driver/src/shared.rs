@@ -116,6 +116,9 @@ pub(crate) enum Command {
     SetNameServers {
         addresses: Vec<Address>,
     },
+    NameServers {
+        slot: Arc<Slot<Vec<Address>>>,
+    },
     WaitReady {
         slot: Arc<ReadySlot>,
         deadline: Instant,
@@ -328,6 +331,14 @@ impl Shared {
     /// Has the driver use these name servers, if there is one.
     pub(crate) fn set_name_servers(&self, addresses: Vec<Address>) {
         self.push(Command::SetNameServers { addresses });
+    }
+
+    /// Has `slot` ended with the name servers that are in use; those of the settings if there is no
+    /// driver any more.
+    pub(crate) fn name_servers(&self, slot: &Arc<Slot<Vec<Address>>>) {
+        if !self.push(Command::NameServers { slot: Arc::clone(slot) }) {
+            let _ = slot.end(self.config.name_servers.clone());
+        }
     }
 
     /// Has `slot` ended when a name server has answered, or at `deadline`.

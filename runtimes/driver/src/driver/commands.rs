@@ -76,6 +76,10 @@ impl<R: Runtime> Driver<R> {
             Command::SetNameServers { addresses } => {
                 self.machine.set_name_servers(now, addresses);
             }
+            Command::NameServers { slot } => {
+                let used = self.machine.name_servers().to_vec();
+                self.ledger.wakers.extend(slot.end(used));
+            }
             Command::WaitReady { slot, deadline } => {
                 self.next_ready += 1;
                 self.ready_slots.push((self.next_ready, slot));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rocketmq_driver::{Config, ConfigBuilder, Event, Message, SendOptions};
+use rocketmq_driver::{Config, ConfigBuilder, Event, Message, SendOptions, Severity};
 use rocketmq_testkit::cluster::{ClusterConfig, Node};
 use rocketmq_testkit::{Sim, SimHandle};
 
@@ -171,5 +171,41 @@ fn a_vip_connection_is_closed_in_time_and_made_again_silently() {
         assert_eq!(vip, 3, "nothing but the messages");
         producer.close(seconds(1)).await;
         cx.assert_nothing_left();
+    });
+}
+
+/// A diagnosis looks at the servers that are in use, not at those of the settings.
+#[test]
+fn a_diagnosis_asks_the_name_servers_that_are_in_use() {
+    Sim::new(1, servers()).run(async |cx| {
+        let [old, new] = [1, 2].map(|index| address(&cx, index));
+        let client = cx.start(Config::builder(&old).build().unwrap());
+        client.set_name_servers(&new).unwrap();
+        cx.with(|cluster| cluster.kill(Node::NameServer(1)));
+        let text = client.diagnose(Some("Orders")).await.to_string();
+        assert!(text.contains(&new) && !text.contains(&old), "{text}");
+
+        // One that has just begun to look them up is waited for.
+        cx.with(|cluster| cluster.answer_lookups(&new));
+        let client = cx.start(config(&cx).build().unwrap());
+        let diagnosis = client.diagnose(Some("Orders")).await;
+        assert!(diagnosis.to_string().contains(&new), "{diagnosis}");
+        assert_eq!(diagnosis.severity(), Severity::Ok, "{diagnosis}");
+    });
+}
+
+/// Without a list a diagnosis says why there is none, and nothing of what it could not look at.
+#[test]
+fn a_diagnosis_says_that_the_look_up_fails() {
+    Sim::new(1, servers()).run(async |cx| {
+        cx.with(|cluster| cluster.answer_lookups_with("HTTP/1.1 404 Not Found\r\n\r\n"));
+        let client = cx.start(config(&cx).build().unwrap());
+        let diagnosis = client.diagnose(Some("Orders")).await;
+        let problems = diagnosis.findings.iter().filter(|it| it.severity != Severity::Ok);
+        let [problem] = &*problems.collect::<Vec<_>>() else { panic!("{diagnosis}") };
+        let text = problem.to_string();
+        assert!(text.contains("/list") && text.contains("status 404, not 200"), "{text}");
+        assert!(text.contains("check the URL"), "{text}");
+        assert!(!diagnosis.to_string().contains("Orders"), "{diagnosis}");
     });
 }
