@@ -90,34 +90,43 @@ async fn ask<S: Stream>(mut stream: S, request: Vec<u8>) -> Answer {
 
 /// The first line of the body, once all of it is there. `ended`: nothing more comes.
 // Java: HttpTinyClient#httpGet, DefaultTopAddressing#clearNewLine
-fn first_line(received: &[u8], ended: bool) -> Result<Option<Box<str>>, DiscoveryFailure> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut answer = httparse::Response::new(&mut headers);
-    let head = match answer.parse(received) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if ended && received.is_empty() => {
-            return Err(DiscoveryFailure::Closed(CloseReason::Eof));
+fn first_line(mut received: &[u8], ended: bool) -> Result<Option<Box<str>>, DiscoveryFailure> {
+    // Round by round over interim answers, which are at most as many as fit.
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut answer = httparse::Response::new(&mut headers);
+        let head = match answer.parse(received) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if ended && received.is_empty() => {
+                return Err(DiscoveryFailure::Closed(CloseReason::Eof));
+            }
+            Ok(httparse::Status::Partial) if ended => return Err(DiscoveryFailure::NotHttp),
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err(DiscoveryFailure::NotHttp),
+        };
+        let rest = received.get(head..).unwrap_or_default();
+        match answer.code.unwrap_or_default() {
+            200 => return line_of(answer.headers, rest, ended),
+            // An interim answer, before the real one.
+            100..=199 => received = rest,
+            status @ 300..=399 => return Err(DiscoveryFailure::Redirect { status }),
+            status => return Err(DiscoveryFailure::Status { status }),
         }
-        Ok(httparse::Status::Partial) if ended => return Err(DiscoveryFailure::NotHttp),
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(DiscoveryFailure::NotHttp),
-    };
-    match answer.code.unwrap_or_default() {
-        200 => {}
-        // An interim answer, before the real one.
-        100..=199 => return first_line(received.get(head..).unwrap_or_default(), ended),
-        status @ 300..=399 => return Err(DiscoveryFailure::Redirect { status }),
-        status => return Err(DiscoveryFailure::Status { status }),
     }
-    let rest = received.get(head..).unwrap_or_default();
-    let (body, whole) = body(answer.headers, rest)?;
+}
+
+/// The first line of the body that begins at `rest`, as far as it has come.
+fn line_of(
+    headers: &[httparse::Header<'_>],
+    rest: &[u8],
+    ended: bool,
+) -> Result<Option<Box<str>>, DiscoveryFailure> {
+    let (body, whole) = body(headers, rest)?;
     match body.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
         Some(end) => Ok(Some(text(body.get(..end).unwrap_or_default()))),
         None if whole => Ok(Some(text(&body))),
         // Neither a length nor the end of the chunks came: what is missing may be an address.
-        None if ended && is_framed(answer.headers) => {
-            Err(DiscoveryFailure::Closed(CloseReason::Eof))
-        }
+        None if ended && is_framed(headers) => Err(DiscoveryFailure::Closed(CloseReason::Eof)),
         None if ended => Ok(Some(text(&body))),
         None => Ok(None),
     }
@@ -253,6 +262,14 @@ mod tests {
         assert_eq!(read(&bad, false), Err(DiscoveryFailure::NotHttp));
         let long = format!("{head}Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFF\r\n");
         assert_eq!(read(&long, false), Err(DiscoveryFailure::TooLong));
+    }
+
+    /// As many as fit into an answer: each costs 16 bytes, and none may cost a part of the stack.
+    #[test]
+    fn a_flood_of_interim_answers_is_read_to_its_end() {
+        let interim = "HTTP/1.1 100\r\n\r\n".repeat(limits::FETCH_LENGTH_MAX / 16);
+        assert_eq!(read(&interim, false), Ok(None));
+        assert_eq!(read(&format!("{interim}{LENGTH}"), false), Ok(Some("a:1;b:2".to_owned())));
     }
 
     #[test]
