@@ -137,7 +137,7 @@ impl Client {
     pub(super) fn refresh_routes(&mut self) {
         let period = self.config.route_refresh.period;
         // Up to a tenth early, so that clients started together spread out.
-        let wait = period * 4 / 5 + self.rng.jitter(period / 5);
+        let wait = period - period / 5 + self.rng.jitter(period / 5);
         self.timers.schedule(self.now + wait, TimerKey::RouteRefresh);
         for key in self.topics.keys() {
             let known = || self.topics.get(key).is_some_and(|topic| topic.route.is_some());
