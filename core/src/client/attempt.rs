@@ -451,7 +451,7 @@ impl Client {
         match op.state {
             OpState::InOrder => self.fail(id, SendErrorKind::WaitedForOrder),
             OpState::Routing => self.fail_without_route(id),
-            OpState::BackingOff => self.next_attempt(id),
+            OpState::Begun | OpState::BackingOff => self.next_attempt(id),
             OpState::Sending => self.attempt_timeout(id),
         }
     }
@@ -583,7 +583,11 @@ impl Client {
     /// Removes a send from every table. What is still on the wire is remembered as late.
     pub(super) fn end(&mut self, id: OpId) -> Option<Op> {
         self.leave(id);
-        self.ops.remove(id)
+        let op = self.ops.remove(id)?;
+        if op.state == OpState::Routing {
+            self.tidy_waiters(op.topic);
+        }
+        Some(op)
     }
 
     /// Removes a send from every table but that of the sends. Whether the attempt under way, if

@@ -57,6 +57,8 @@ pub struct Rejected {
 /// Where a send stands between two inputs.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum OpState {
+    /// Has just begun, or goes on now: it waits for nothing.
+    Begun,
     /// Waits for an earlier send of its order to end.
     InOrder,
     /// Waits for the topic's route.
@@ -132,7 +134,7 @@ impl Op {
             group,
             topic,
             attempts_max,
-            state: OpState::Routing,
+            state: OpState::Begun,
             current: None,
             number: 0,
             tried: Vec::new(),

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::broker::{Broker, name_in};
 use super::lookup::Lookup;
+use super::operation::OpState;
 use super::publish::{BrokerQueues, PublishInfo};
 use super::static_topic::LogicalQueues;
 use super::timers::TimerId;
@@ -216,7 +217,9 @@ impl Client {
         topic.route = None;
         topic.failures = said;
         for op in topic.take_waiters() {
-            self.fail_not_found(op);
+            if self.stops_routing(op) {
+                self.fail_not_found(op);
+            }
         }
         self.answer_queue_waiters(key);
     }
@@ -243,11 +246,16 @@ impl Client {
             if planted!(WaiterNotWoken) {
                 continue;
             }
-            let routing = |op: &super::Op| op.state == super::operation::OpState::Routing;
-            if self.ops.get(op).is_some_and(routing) {
+            if self.stops_routing(op) {
                 self.next_attempt(op);
             }
         }
+    }
+
+    /// Notes that a send was taken off its topic's list. Whether it waited for the route until now.
+    fn stops_routing(&mut self, id: OpId) -> bool {
+        let op = self.ops.get_mut(id).filter(|op| op.state == OpState::Routing);
+        op.map(|op| op.state = OpState::Begun).is_some()
     }
 
     /// The queues that can be written to.
@@ -342,4 +350,50 @@ fn unwritable(route: &TopicRoute) -> Vec<UnwritableBroker> {
         write_queue_nums: data.write_queue_nums,
     };
     route.queues.iter().take(limits::UNWRITABLE_BROKERS_MAX).map(broker).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::client::{Mode, SendCommand};
+    use crate::config::Config;
+    use crate::message::Message;
+    use crate::prepared::PreparedMessage;
+    use crate::selection::{Selection, WhenDown};
+    use crate::time::ClockReading;
+
+    /// As long as no name server is known no look-up ends, and callers give up one after the other.
+    #[test]
+    fn sends_given_up_before_there_is_a_name_server_leave_nothing() {
+        let config = Config::builder("").name_server_url("http://10.0.0.1:80/x").build().unwrap();
+        let now = Instant::ZERO;
+        let mut client = Client::new(config.clone(), 1, now);
+        let group = client.register(now, "shop").unwrap();
+        let unique_key = "7F000001000100000000000000000001".parse().unwrap();
+        let id = |round: u32| OpId { index: round % 100, generation: round };
+        for round in 0..10_000_u32 {
+            let (message, clock) = (Message::new("Orders", "m"), ClockReading::default());
+            let message = PreparedMessage::new(message, unique_key, clock, &config).unwrap();
+            let command = SendCommand {
+                group,
+                mode: Mode::Awaited,
+                selection: Selection::Any,
+                when_down: WhenDown::Wait,
+                order: None,
+                retries_max: None,
+                started: now,
+                deadline: now + Duration::from_secs(3),
+            };
+            client.send(now, id(round), message, command).unwrap();
+            if let Some(oldest) = round.checked_sub(50) {
+                client.cancel(now, id(oldest));
+            }
+            while client.poll_output().is_some() {}
+            let topic = client.topics_by_name.get("Orders").and_then(|key| client.topics.get(*key));
+            let waiting = topic.map_or(0, |topic| topic.waiting.len());
+            assert!(waiting <= 2 * client.in_flight() + 66, "{waiting} entries in round {round}");
+        }
+    }
 }
