@@ -373,13 +373,13 @@ impl Client {
     /// [`Output::Ready`] with the same `waiter`.
     pub fn wait_ready(&mut self, now: Instant, waiter: u64, deadline: Instant) {
         self.advance(now);
-        if self.name_server_answered {
-            self.outputs.push_back(Output::Ready { waiter, result: Ok(()) });
-            return;
-        }
         if self.life != Life::Running {
             let result = Err(NotReady { name_servers: Vec::new() });
             self.outputs.push_back(Output::Ready { waiter, result });
+            return;
+        }
+        if self.name_server_answered {
+            self.outputs.push_back(Output::Ready { waiter, result: Ok(()) });
             return;
         }
         let timer = self.timers.schedule(deadline, TimerKey::Ready(waiter));
