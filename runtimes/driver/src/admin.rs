@@ -1,5 +1,6 @@
 //! Calls about topics, offsets and stored messages.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +25,10 @@ pub(crate) const EVERYWHERE: &str = "SELF_TEST_TOPIC";
 
 /// Questions under way at once in one call.
 const AT_ONCE: usize = 256;
+
+/// Queues of one topic that are asked for in one call. Name servers only announce numbers: a few
+/// bytes of theirs must not become millions of questions.
+const QUEUES_MAX: u64 = 65_536;
 
 /// Bytes of bodies that are decompressed in one call: a few bytes can stand for very many.
 const DECOMPRESSED_MAX: usize = 64 * 1024 * 1024;
@@ -119,21 +124,13 @@ impl Admin {
     /// The offsets of all queues of a topic, by broker and number.
     ///
     /// # Errors
-    /// If there is no route. What a broker does not answer is an error of its queues alone.
+    /// If there is no route, or it names more than 65,536 queues. What a broker does not answer is
+    /// an error of its queues alone.
     pub async fn offsets(&self, topic: &str) -> Result<Vec<QueueOffsets>, QueryError> {
         let call = Call::new(self);
         let route = call.route(topic).await?;
         let masters = masters(&route);
-        let mut places: Vec<_> = route
-            .queues
-            .iter()
-            .flat_map(|data| {
-                let count = data.read_queue_nums.max(data.write_queue_nums).max(0) as u32;
-                (0..count).map(|id| MessageQueue::new(&*data.broker_name, id))
-            })
-            .collect();
-        places.sort_unstable();
-        places.dedup();
+        let places = queues_of(&route)?;
         let mut offsets = Vec::new();
         for chunk in places.chunks(AT_ONCE / 2) {
             let asked: Vec<_> = chunk
@@ -454,6 +451,26 @@ fn decompress_all(messages: &mut [StoredMessage]) {
             message.sys_flag &= !1;
         }
     }
+}
+
+/// All queues of a route, each once, by broker and number.
+fn queues_of(route: &TopicRoute) -> Result<Vec<MessageQueue>, QueryError> {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for data in &route.queues {
+        let count = data.read_queue_nums.max(data.write_queue_nums).max(0).unsigned_abs();
+        let known = counts.entry(&data.broker_name).or_default();
+        *known = count.max(*known);
+    }
+    let total: u64 = counts.values().map(|count| u64::from(*count)).sum();
+    if total > QUEUES_MAX {
+        let reason = format!("the route has {total} queues, more than {QUEUES_MAX}").into();
+        return Err(QueryError::new(QueryErrorKind::BadAnswer(reason), "offsets of the topic"));
+    }
+    let of = |(name, count): (&str, u32)| {
+        let name: Arc<str> = name.into();
+        (0..count).map(move |id| MessageQueue::new(Arc::clone(&name), id))
+    };
+    Ok(counts.into_iter().flat_map(of).collect())
 }
 
 /// Brokers with a master whose announced address can be read, each once.
