@@ -75,7 +75,9 @@ impl Client {
             Target::Server(address) => alloc::vec![self.endpoint(address)],
         };
         let Some(endpoint) = unasked.pop() else {
-            let kind = QueryErrorKind::Lost(AttemptFailure::NoAddress);
+            // Only name servers can be none.
+            let said = self.discovery_failure().map(|said| said.failure);
+            let kind = QueryErrorKind::Lost(said.unwrap_or(AttemptFailure::NoAddress));
             let result = Err(QueryError::new(kind, query.request.name()));
             return self.outputs.push_back(Output::Answer { id, result });
         };

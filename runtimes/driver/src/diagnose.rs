@@ -339,7 +339,7 @@ impl Walk<'_> {
             };
             let address = map.reachable(announced.clone());
             let info = call.broker(announced.clone(), QueryRequest::BrokerInfo);
-            let vip = vip(&address).map(|vip| {
+            let vip = map.reachable_vip(announced).map(|vip| {
                 let request = QueryRequest::BrokerInfo;
                 (vip.port(), call.ask(Target::Server(vip), request))
             });
@@ -474,17 +474,6 @@ fn remedy(failure: &AttemptFailure, peer: Peer) -> &'static str {
         }
         _ => "it accepts connections and says nothing; check that it is not overloaded or stalled",
     }
-}
-
-/// The VIP port's address.
-// Java: MixAll#brokerVIPChannel
-fn vip(address: &Address) -> Option<Address> {
-    let port = address.port().checked_sub(2).filter(|port| *port > 0)?;
-    let host = match address.host() {
-        Host::Ip(ip) => ip.to_string(),
-        Host::Name(name) => name.to_string(),
-    };
-    Address::new(&host, port).ok()
 }
 
 fn same_queues(pair: &[&TopicRoute]) -> bool {
