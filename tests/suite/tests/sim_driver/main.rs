@@ -4,6 +4,7 @@ mod batches;
 mod chaos;
 mod corners;
 mod discovery;
+mod edges;
 mod ledger;
 mod messages;
 mod scenarios;
