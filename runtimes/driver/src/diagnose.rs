@@ -227,7 +227,7 @@ impl Walk<'_> {
             Some(failed) => format!("the look-up of the name servers fails: {failed}"),
             None => format!("the name servers have not been looked up at {url}"),
         };
-        let remedy = "check the URL and the service there, or give a list of name servers";
+        let remedy = "check name_server_url and the service there, or give a list of name servers";
         self.found(Severity::Problem, Subject::Client, what, remedy);
         None
     }

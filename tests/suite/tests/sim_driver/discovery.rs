@@ -205,7 +205,7 @@ fn a_diagnosis_says_that_the_look_up_fails() {
         let [problem] = &*problems.collect::<Vec<_>>() else { panic!("{diagnosis}") };
         let text = problem.to_string();
         assert!(text.contains("/list") && text.contains("status 404, not 200"), "{text}");
-        assert!(text.contains("check the URL"), "{text}");
+        assert!(text.contains("check name_server_url"), "{text}");
         assert!(!diagnosis.to_string().contains("Orders"), "{diagnosis}");
     });
 }

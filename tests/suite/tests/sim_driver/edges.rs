@@ -132,39 +132,6 @@ fn queues_that_are_only_announced_cost_nothing() {
 
 // ---- Diagnosis ------------------------------------------------------------------------------
 
-#[test]
-fn a_diagnosis_looks_at_the_name_servers_that_are_in_use() {
-    Sim::new(1, servers(1).name_servers(2)).run(async |cx| {
-        let [old, new] = [0, 1]
-            .map(|index| cx.look(|cluster| cluster.address(Node::NameServer(index)).to_string()));
-        let client = cx.start(Config::builder(&old).build().expect("legal"));
-        client.set_name_servers(&new).expect("legal");
-        cx.with(|cluster| cluster.kill(Node::NameServer(0)));
-        let found = client.diagnose(Some("Orders")).await.to_string();
-        assert!(found.contains(&new) && !found.contains(&old), "{found}");
-        assert!(found.contains("4 writable queues"), "{found}");
-    });
-}
-
-/// First the look-up fails, then it brings a list.
-#[test]
-fn a_diagnosis_shows_what_the_look_up_of_the_name_servers_brought() {
-    Sim::new(1, servers(1)).run(async |cx| {
-        let address = cx.look(|cluster| cluster.address(Node::NameServer(0)).to_string());
-        let url = format!("http://{address}/list");
-        cx.with(|cluster| cluster.answer_lookups_with("HTTP/1.1 404 Not Found\r\n\r\n"));
-        let client = cx.start(Config::builder("").name_server_url(&url).build().expect("legal"));
-        cx.sleep(ms(1_000)).await;
-        let found = client.diagnose(Some("Orders")).await.to_string();
-        assert!(found.contains("404") && found.contains("check name_server_url"), "{found}");
-        assert!(!found.contains("does not exist"), "{found}");
-        cx.with(|cluster| cluster.answer_lookups(&address));
-        client.wait_ready(ms(5_000)).await.expect("there is a list");
-        let found = client.diagnose(Some("Orders")).await.to_string();
-        assert!(found.contains(&format!("name server {address}: answered")), "{found}");
-    });
-}
-
 /// The port that sends go to, however it is mapped.
 #[test]
 fn a_diagnosis_looks_at_the_vip_port_that_is_sent_to() {
