@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rocketmq_driver::{
-    AddressMap, AutoBatch, Config, ConfigBuilder, Detector, Message, Periodic, ProducerOptions,
+    AddressMap, AutoBatch, ConfigBuilder, Detector, Message, Periodic, ProducerOptions,
     QueryErrorKind,
 };
 use rocketmq_testkit::Sim;
