@@ -179,12 +179,26 @@ impl Client {
     }
 }
 
-/// The remark of an answer, cut to what is worth keeping.
+/// The remark of an answer, cut to what is worth keeping. It is shown in errors, logs and
+/// terminals, where a line of its own could pass for another text than the peer's.
 pub(super) fn remark_of(command: &Command<'_>) -> Box<str> {
     let remark = command.remark.as_deref().unwrap_or_default();
     let mut end = remark.len().min(REMARK_LENGTH_MAX);
     while !remark.is_char_boundary(end) {
         end -= 1;
     }
-    remark.get(..end).unwrap_or_default().into()
+    let remark = remark.get(..end).unwrap_or_default();
+    if remark.chars().any(is_control) {
+        return remark.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
+    }
+    remark.into()
+}
+
+/// Whether a character moves, hides or turns round what is shown instead of being shown itself.
+fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }

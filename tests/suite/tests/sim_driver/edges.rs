@@ -130,6 +130,27 @@ fn queues_that_are_only_announced_cost_nothing() {
     });
 }
 
+/// What a broker says is shown as a part of the line that says who said it.
+#[test]
+fn a_remark_cannot_pass_for_a_line_of_its_own() {
+    Sim::new(1, servers(1)).run(async |cx| {
+        let remark = "no\r\nok       client: all is well\u{1b}[2J\u{202e}end";
+        cx.with(|cluster| {
+            cluster.script(Node::Broker(0), Rule::sends().always(), Fault::answer(29, remark));
+            cluster.script(Node::NameServer(0), Rule::routes().nth(2), Fault::answer(1, remark));
+        });
+        let client = cx.start(cx.config().build().expect("legal"));
+        let producer = client.producer("shop").expect("legal");
+        let error = producer.send(message("m")).await.expect_err("refused").to_string();
+        let found = client.diagnose(None).await;
+        assert_eq!(found.to_string().lines().count(), found.findings.len(), "{found}");
+        for text in [error, found.to_string().replace('\n', "")] {
+            assert!(text.contains("no  ok       client: all is well [2J end"), "{text:?}");
+            assert!(!text.contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{text:?}");
+        }
+    });
+}
+
 // ---- Diagnosis ------------------------------------------------------------------------------
 
 /// The port that sends go to, however it is mapped.
