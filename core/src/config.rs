@@ -170,7 +170,7 @@ pub struct Config {
     /// Topic whose route and settings a new topic takes.
     // Java: DefaultMQProducer#createTopicKey
     pub create_topic_key: Box<str>,
-    /// Queues of a topic that is created by a send.
+    /// Queues of a topic that is created by a send, on each broker: 1 to 65,536.
     // Java: DefaultMQProducer#defaultTopicQueueNums
     pub default_topic_queue_nums: u32,
     /// Topics whose routes are looked up at the start, before the first send.
@@ -489,6 +489,10 @@ impl ConfigBuilder {
             let max = u64::from(config.compression.level_max());
             return Err(ConfigError::TooLarge { setting: "compression_level", max });
         }
+        if config.default_topic_queue_nums > limits::QUEUES_PER_BROKER_MAX {
+            let max = u64::from(limits::QUEUES_PER_BROKER_MAX);
+            return Err(ConfigError::TooLarge { setting: "default_topic_queue_nums", max });
+        }
         let frame_room = limits::FRAME_LENGTH_MAX - limits::HEADER_LENGTH_OWN_MAX;
         if config.body_length_max > frame_room {
             let max = frame_room as u64;
@@ -679,6 +683,12 @@ mod tests {
         assert!(matches!(large, ConfigError::TooLarge { setting: "body_length_max", .. }));
         let topic = Config::builder("a:1").topic("a/b").build().unwrap_err();
         assert!(matches!(topic, ConfigError::Topic { .. }));
+        // On the wire it is a signed number.
+        let queues = |count| Config::builder("a:1").default_topic_queue_nums(count).build();
+        assert!(queues(65_536).is_ok());
+        let setting = "default_topic_queue_nums";
+        let too_many = ConfigError::TooLarge { setting, max: 65_536 };
+        assert_eq!(queues(65_537).unwrap_err(), too_many);
     }
 
     #[test]
