@@ -18,6 +18,9 @@ use crate::slot::Slot;
 /// Clocks that differ by more than this are worth a word. Brokers tell theirs to the second.
 const SKEW_MAX: Duration = Duration::from_secs(3);
 
+/// What to do about a client that has ended.
+const DIAGNOSE_OPEN: &str = "diagnose with a client that is open";
+
 /// What [`Client::diagnose`](crate::Client::diagnose) found. Displays as one line per finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -271,6 +274,7 @@ impl Walk<'_> {
             QueryErrorKind::BadAnswer(_) => {
                 "check that this is a name server, and which version it has"
             }
+            QueryErrorKind::Closed | QueryErrorKind::DriverStopped => DIAGNOSE_OPEN,
             _ => "check the address and what runs there",
         };
         self.found(Severity::Problem, subject, said(&error), remedy);
@@ -384,8 +388,7 @@ impl Walk<'_> {
                 }
                 QueryErrorKind::Closed | QueryErrorKind::DriverStopped => {
                     let what = error.kind().to_string();
-                    let remedy = "diagnose with a client that is open";
-                    self.found(Severity::Problem, subject.clone(), what, remedy);
+                    self.found(Severity::Problem, subject.clone(), what, DIAGNOSE_OPEN);
                     false
                 }
                 // It may keep that to administrators; it is there, and that is the question.

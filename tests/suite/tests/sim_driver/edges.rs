@@ -153,6 +153,18 @@ fn a_remark_cannot_pass_for_a_line_of_its_own() {
 
 // ---- Diagnosis ------------------------------------------------------------------------------
 
+/// Nothing is wrong with servers that are not asked any more.
+#[test]
+fn a_diagnosis_with_a_closed_client_blames_no_server() {
+    Sim::new(1, servers(1)).run(async |cx| {
+        let client = cx.start(cx.config().build().expect("legal"));
+        client.close(ms(1_000)).await;
+        let found = client.diagnose(Some("Orders")).await.to_string();
+        assert!(found.contains("to do: diagnose with a client that is open"), "{found}");
+        assert!(!found.contains("check the address"), "{found}");
+    });
+}
+
 /// The port that sends go to, however it is mapped.
 #[test]
 fn a_diagnosis_looks_at_the_vip_port_that_is_sent_to() {
