@@ -640,6 +640,7 @@ impl Client {
         }
     }
 
+    #[inline]
     pub(super) fn complete(&mut self, op: OpId, result: Result<Completion, SendError>) {
         if planted!(Canary) {
             self.outputs.push_back(Output::Complete { op, result: result.clone() });

@@ -60,6 +60,7 @@ pub(super) struct FaultItem {
 
 impl FaultItem {
     /// Notes how an attempt went. Returns the new end of the isolation if it changed.
+    #[inline]
     pub(super) fn update(
         &mut self,
         now: Instant,
@@ -76,6 +77,7 @@ impl FaultItem {
     /// Only completed round trips and faults of the broker count; a success ends an isolation
     /// unless it was slow itself. Java never shortens one, and lets one bad message isolate.
     // Java: LatencyFaultToleranceImpl#updateFaultItem
+    #[inline]
     fn update_current(
         &mut self,
         now: Instant,
@@ -176,6 +178,7 @@ impl Client {
         }
     }
 
+    #[inline]
     pub(super) fn record_fault_of(&mut self, mut broker: Key, latency: Duration, fault: Fault) {
         let now = self.now;
         if planted!(IsolationOfAnother) {

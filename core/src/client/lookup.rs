@@ -44,6 +44,7 @@ enum Outcome {
 
 impl Client {
     /// Sends the message if the topic's route is known, or makes it wait for the route.
+    #[inline]
     pub(super) fn route_and_attempt(&mut self, id: OpId) {
         let now = self.now;
         let Some(op) = self.ops.get_mut(id) else {

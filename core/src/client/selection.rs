@@ -72,6 +72,7 @@ impl Client {
     }
 
     /// Notes whether a broker is left that the send has not tried.
+    #[inline]
     fn with_others(&self, id: OpId, mut chosen: Chosen) -> Chosen {
         let op = self.ops.get(id);
         let route = op.and_then(|op| self.topics.get(op.topic)?.route.as_ref());
