@@ -604,12 +604,16 @@ impl Client {
         {
             topic.forget_waiter(id);
         }
-        if let Some(order) = op.command.order {
-            let topic = op.topic;
-            self.leave_order(id, topic, order);
-        }
-        let Some(op) = self.ops.get_mut(id) else {
-            return true;
+        let op = match op.command.order {
+            None => op,
+            Some(order) => {
+                let topic = op.topic;
+                self.leave_order(id, topic, order);
+                let Some(op) = self.ops.get_mut(id) else {
+                    return true;
+                };
+                op
+            }
         };
         // An earlier attempt was answered: the one under way is given up.
         let (awaited, number) = (op.command.mode == Mode::Awaited, op.number);

@@ -16,22 +16,33 @@ use crate::producer::SendOptions;
 /// all attempts.
 // Java: DefaultMQProducerImpl#tryToCompressMessage, at each attempt, and used even if larger
 // The message goes back unboxed: it does in all of the errors before.
+#[inline]
 pub(crate) fn compress_message(
     message: PreparedMessage,
     options: &SendOptions,
     config: &Config,
 ) -> Result<PreparedMessage, SendError> {
     let method = options.compression.unwrap_or(config.compression);
-    if method == Compression::None {
+    let small = message.body().len() < config.compress_over;
+    if method == Compression::None || small && method.is_built() {
         return Ok(message);
     }
+    compress_with(method, message, config)
+}
+
+// Apart from the rest, so that small messages are not moved to here and back.
+#[inline(never)]
+fn compress_with(
+    method: Compression,
+    message: PreparedMessage,
+    config: &Config,
+) -> Result<PreparedMessage, SendError> {
     if !method.is_built() {
         let error = InvalidMessage::CompressionNotBuilt { compression: method };
         return Err(SendError::not_sent_prepared(SendErrorKind::Invalid(error), message));
     }
     // The messages of a batch are stored one by one, and what says how they are compressed is not.
-    let small = message.body().len() < config.compress_over;
-    if small || message.kind() == SendKind::Batch {
+    if message.kind() == SendKind::Batch {
         return Ok(message);
     }
     let level = config.compression_level.min(method.level_max());

@@ -66,6 +66,7 @@ impl Content {
         }
     }
 
+    #[inline]
     #[allow(clippy::result_large_err)]
     fn prepare(self, shared: &Shared, called: ClockReading) -> Result<PreparedMessage, SendError> {
         let message = match self {
@@ -223,33 +224,35 @@ impl Operation {
     /// Submits the message, once; before that it asks a function of the caller for the queue, if
     /// there is one.
     fn poll_started(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        if let Stage::Open(_) | Stage::Done = self.stage {
-            return Poll::Ready(Ok(()));
-        }
-        let (new, selection) = match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::New(new) => match new.selection() {
-                Some(selection) => (new, Ok(selection)),
-                None => {
-                    let (shared, slot) = (self.producer.shared(), Arc::new(Slot::new()));
-                    let topic = new.content.first().map(Message::topic).unwrap_or_default();
-                    shared.queues(topic, &slot, new.deadline(shared));
-                    self.stage = Stage::Selecting(new, slot);
-                    return self.poll_started(cx);
-                }
-            },
-            Stage::Selecting(new, slot) => match slot.poll(cx) {
-                Poll::Ready(queues) => {
-                    let selection = new.ask(queues);
-                    (new, selection)
-                }
-                Poll::Pending => {
-                    self.stage = Stage::Selecting(new, slot);
-                    return Poll::Pending;
-                }
-            },
+        let selection = match &self.stage {
+            Stage::New(new) => new.selection(),
+            Stage::Selecting(..) => None,
             Stage::Open(_) | Stage::Done => return Poll::Ready(Ok(())),
         };
-        Poll::Ready(match selection {
+        let Some(selection) = selection else { return self.poll_selecting(cx) };
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::New(new) => Poll::Ready(self.submit(new, selection, true)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Gets the queues, asks the function of the caller, and submits the message.
+    fn poll_selecting(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        let (new, slot) = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::New(new) => {
+                let (shared, slot) = (self.producer.shared(), Arc::new(Slot::new()));
+                let topic = new.content.first().map(Message::topic).unwrap_or_default();
+                shared.queues(topic, &slot, new.deadline(shared));
+                (new, slot)
+            }
+            Stage::Selecting(new, slot) => (new, slot),
+            Stage::Open(_) | Stage::Done => return Poll::Ready(Ok(())),
+        };
+        let Poll::Ready(queues) = slot.poll(cx) else {
+            self.stage = Stage::Selecting(new, slot);
+            return Poll::Pending;
+        };
+        Poll::Ready(match new.ask(queues) {
             Ok(selection) => self.submit(new, selection, true),
             Err((kind, said)) => Err(self.refuse(new, kind, said)),
         })
@@ -267,6 +270,7 @@ impl Operation {
         error
     }
 
+    #[inline]
     fn submit(&mut self, new: New, selection: Selection, wait: bool) -> Result<(), SendError> {
         #[cfg(feature = "tracing")]
         let span = new.span.clone();
@@ -281,6 +285,7 @@ impl Operation {
     }
 
     /// Prepares and submits the message.
+    #[inline]
     fn open(&self, new: New, selection: Selection, wait: bool) -> Result<Open, SendError> {
         let shared = self.producer.shared();
         let started = new.called.instant;

@@ -254,16 +254,30 @@ impl Shared {
     ///
     /// # Errors
     /// If there is no room and `wait` is not set, or the client is closed or its driver has ended.
+    #[inline]
     pub(crate) fn submit(&self, request: Request, wait: bool) -> Result<Placement, SendError> {
         let now = if request.gather { self.clock.now() } else { Instant::ZERO };
-        let (result, wake) = self.lock().submit(now, request, wait);
+        let mut state = self.lock();
+        // A request is large: nothing moves it before its place is known.
+        let (placement, wake) = match state.room_for(&request, wait) {
+            Ok(Some(room)) if request.gather => state.hold(now, request, room),
+            Ok(Some(room)) => {
+                state.accept(request, room);
+                (Placement::Accepted, true)
+            }
+            Ok(None) => state.enqueue(request),
+            Err(kind) => {
+                drop(state);
+                let elapsed = self.clock.now().saturating_since(request.started);
+                let error = SendError::not_sent_prepared(kind, request.message);
+                return Err(error.with_elapsed(elapsed));
+            }
+        };
+        drop(state);
         if wake {
             self.signal.wake();
         }
-        result.map_err(|(kind, request)| {
-            let elapsed = self.clock.now().saturating_since(request.started);
-            SendError::not_sent_prepared(kind, request.message).with_elapsed(elapsed)
-        })
+        Ok(placement)
     }
 
     /// The caller of a send has gone, or cancels. `number` is what [`Placement::Waiting`] gave.
@@ -513,51 +527,47 @@ impl Shared {
 }
 
 impl State {
-    /// Also whether the driver has to be woken.
-    fn submit(
-        &mut self,
-        now: Instant,
-        request: Request,
-        wait: bool,
-    ) -> (Result<Placement, (SendErrorKind, Request)>, bool) {
-        if self.closed || self.stopped {
-            let kind =
-                if self.closed { SendErrorKind::Closed } else { SendErrorKind::DriverStopped };
-            return (Err((kind, request)), false);
+    /// Takes room for a send; none if it is to wait for that.
+    fn room_for(&mut self, request: &Request, wait: bool) -> Result<Option<Room>, SendErrorKind> {
+        if self.closed {
+            return Err(SendErrorKind::Closed);
+        }
+        if self.stopped {
+            return Err(SendErrorKind::DriverStopped);
         }
         let bytes = request.bytes();
         let (max, bound) = self.admission.message_bytes_max();
         if bytes > max {
             // It would wait for ever.
             let invalid = InvalidMessage::LargerThanBudget { length: bytes, max, bound };
-            return (Err((SendErrorKind::Invalid(invalid), request)), false);
+            return Err(SendErrorKind::Invalid(invalid));
         }
-        if let Some(room) = self.admission.try_acquire(request.topic(), bytes) {
-            if request.gather {
-                return self.hold(now, request, room);
-            }
-            self.accept(request, room);
-            return (Ok(Placement::Accepted), true);
-        }
-        if !wait {
+        let room = self.admission.try_acquire(request.topic(), bytes);
+        if room.is_none() && !wait {
             let bound = self.admission.bound_for(request.topic(), bytes);
-            return (Err((SendErrorKind::Backpressure(bound), request)), false);
+            return Err(SendErrorKind::Backpressure(bound));
         }
+        Ok(room)
+    }
+
+    /// Makes a send wait for room. Its place, and whether the driver is to wake.
+    fn enqueue(&mut self, request: Request) -> (Placement, bool) {
         // Nothing more can join what is held.
         self.let_go();
         let number = self.next_number;
         self.next_number += 1;
         let deadline = request.deadline;
-        self.admission.enqueue(number, request.topic(), bytes);
+        self.admission.enqueue(number, request.topic(), request.bytes());
         if deadline < Instant::FAR_FUTURE {
             self.deadlines.push(Reverse((deadline, number)));
         }
         self.waiting.insert(number, request);
         let wake = deadline < self.armed || !self.commands.is_empty();
-        (Ok(Placement::Waiting(number)), wake)
+        (Placement::Waiting(number), wake)
     }
 
     /// Names a send that has its room and hands it to the driver.
+    #[inline]
     fn accept(&mut self, request: Request, room: Room) -> Option<Waker> {
         let op = self.ids.allocate();
         let waker = request.slot.accept(op, request.announce);

@@ -1,6 +1,6 @@
 //! Sends that have room and wait for others to leave with.
 
-use rocketmq_core::{Instant, Room, SendErrorKind};
+use rocketmq_core::{Instant, Room};
 
 use super::{Command, Placement, Request, State};
 use crate::gather::{Gatherer, Group, Held};
@@ -8,12 +8,7 @@ use crate::gather::{Gatherer, Group, Held};
 impl State {
     /// Holds a send that has its room until others leave with it. Also whether the driver has to be
     /// woken.
-    pub(super) fn hold(
-        &mut self,
-        now: Instant,
-        request: Request,
-        room: Room,
-    ) -> (Result<Placement, (SendErrorKind, Request)>, bool) {
+    pub(super) fn hold(&mut self, now: Instant, request: Request, room: Room) -> (Placement, bool) {
         let number = self.next_number;
         self.next_number += 1;
         let _ = request.slot.hold(false);
@@ -28,7 +23,7 @@ impl State {
         }
         self.leave_together(leaving);
         let wake = self.leaves_at < self.armed || !self.commands.is_empty();
-        (Ok(Placement::Waiting(number)), wake)
+        (Placement::Waiting(number), wake)
     }
 
     /// Hands what is held to the driver, without waiting for more.
