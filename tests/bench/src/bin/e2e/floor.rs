@@ -7,7 +7,7 @@ use rocketmq_bench::load::{self, End, Outcome};
 use rocketmq_bench::process::{self, Kind, Server};
 use rocketmq_bench::samples;
 use rocketmq_core::wire::Encoding;
-use rocketmq_tokio::{Config, Producer};
+use rocketmq_tokio::{Compression, Config, Producer};
 use tokio::runtime::Runtime;
 
 use crate::Failure;
@@ -107,7 +107,11 @@ fn measure(
 }
 
 async fn producer(server: &Server, encoding: Encoding) -> Result<Producer, Failure> {
-    let config = Config::builder(server.address()).topic(samples::TOPIC).encoding(encoding);
+    // The floor does not compress either, and servers get the same bytes.
+    let config = Config::builder(server.address())
+        .topic(samples::TOPIC)
+        .encoding(encoding)
+        .compression(Compression::None);
     let client = rocketmq_tokio::start(config.build()?)?;
     let producer = client.producer(samples::GROUP)?;
     producer.wait_ready(Duration::from_secs(3)).await?;
