@@ -23,6 +23,12 @@ const STALL_MAX: u64 = 15 * SECOND;
 const PERM_WRITE: i32 = 2;
 /// A route with more queues than that on one broker is malformed.
 const QUEUES_MAX: i64 = 65_536;
+/// The answer of a name server that knows no such topic.
+const TOPIC_NOT_EXIST: i32 = 17;
+/// For so long a known route outlives name servers that say that there is no such topic.
+const GRACE: u64 = 120 * SECOND;
+/// A topic that nobody has sent to for so long is forgotten.
+const IDLE_MAX: u64 = 600 * SECOND;
 
 #[derive(Debug, Default)]
 pub(super) struct Routes {
@@ -76,6 +82,10 @@ pub(super) struct TopicView {
     pub(super) maybe: Vec<Published>,
     /// Made from the default topic, or not understood: it cannot be told what is in force.
     pub(super) vague: bool,
+    /// Since when name servers may be saying that there is no such topic.
+    missing: Option<Moment>,
+    /// When an attempt last began.
+    used: Moment,
 }
 
 /// Queries of one client to one server for one topic.
@@ -132,7 +142,16 @@ impl Routes {
         if mine {
             self.found.insert((frame.client, frame.topic().to_owned()), facts.now);
         }
-        let Some(known) = self.clients.get_mut(frame.client).filter(|_| mine) else { return };
+        let Some(known) = self.clients.get_mut(frame.client) else { return };
+        if frame.answer.is_none() && answer.code == TOPIC_NOT_EXIST {
+            if let Some(view) = known.topics.get_mut(frame.topic()) {
+                view.missing.get_or_insert(facts.now);
+            }
+            return;
+        }
+        if !mine {
+            return;
+        }
         let text = String::from_utf8_lossy(&answer.body);
         let (topic, opaque) = (frame.topic().to_owned(), frame.command.opaque);
         let sane = |route: &TopicRoute| {
@@ -189,6 +208,9 @@ impl Routes {
             Event::AttemptStarted { op, .. } => {
                 let Some(send) = facts.by_op(client, *op) else { return };
                 let Some(start) = facts.sends[send].starts.last() else { return };
+                if let Some(view) = known.topics.get_mut(&facts.sends[send].topic) {
+                    view.used = facts.now;
+                }
                 known.started(facts, send, start, found);
             }
             _ => {}
@@ -303,11 +325,29 @@ impl Known {
         };
         let answered = self.fresh.iter().rev().find(says).cloned();
         match answered {
-            Some(answered) => self.adopt(facts, client, &answered, Some(topic)),
+            Some(answered) => {
+                self.kept(facts, topic, &answered, found);
+                self.adopt(facts, client, &answered, Some(topic));
+            }
             // Parts of a route from the default topic stay for a while.
             None if self.topics.get(topic).is_some_and(|view| view.vague) => {}
             None if self.unread => self.topics.entry(topic.to_owned()).or_default().vague = true,
             None => found.add(17, format!("the route of {topic} changed, but nobody said so")),
+        }
+    }
+
+    /// I-17: a route that changes to what it was had been lost, and a topic only loses its route
+    /// when no name server has known it for long.
+    fn kept(&self, facts: &Facts, topic: &str, answered: &Answered, found: &mut Found) {
+        let Some(view) = self.topics.get(topic).filter(|view| !view.vague && !self.unread) else {
+            return;
+        };
+        let now = published(&answered.route, None);
+        let same = view.sure.as_ref() == Some(&now) && view.maybe.iter().all(|it| *it == now);
+        let passed = |since: Moment, long: u64| facts.now.ns.saturating_sub(since.ns) >= long;
+        let lapsed = view.missing.is_some_and(|since| passed(since, GRACE));
+        if same && answered.topic == topic && !lapsed && !passed(view.used, IDLE_MAX) {
+            found.add(17, format!("the route of {topic} was lost before its time"));
         }
     }
 
@@ -333,6 +373,7 @@ impl Known {
             }
             view.sure = Some(published);
             view.maybe.clear();
+            view.missing = None;
         }
         for broker in answered.route.brokers.iter().filter(|broker| is_somewhere(broker)) {
             let address = master_of(broker);
