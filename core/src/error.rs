@@ -399,6 +399,35 @@ pub enum SendErrorKind {
 }
 
 impl SendErrorKind {
+    /// The kind in a word of lower case, for metrics and for whoever counts failures by class.
+    ///
+    /// ```
+    /// use rocketmq_core::SendErrorKind;
+    ///
+    /// assert_eq!(SendErrorKind::TopicNotFound.name(), "topic_not_found");
+    /// ```
+    pub const fn name(&self) -> &'static str {
+        match self {
+            SendErrorKind::Invalid(_) => "invalid",
+            SendErrorKind::InvalidBatch(_) => "invalid_batch",
+            SendErrorKind::NameServerUnreachable => "name_server_unreachable",
+            SendErrorKind::TopicNotFound => "topic_not_found",
+            SendErrorKind::NoWritableQueue => "no_writable_queue",
+            SendErrorKind::NoSuchQueue(_) => "no_such_queue",
+            SendErrorKind::Timeout => "timeout",
+            SendErrorKind::WaitedForOrder => "waited_for_order",
+            SendErrorKind::Selector(_) => "selector",
+            SendErrorKind::Broker { .. } => "broker",
+            SendErrorKind::PermissionDenied { .. } => "permission_denied",
+            SendErrorKind::Transport => "transport",
+            SendErrorKind::Backpressure(_) => "backpressure",
+            SendErrorKind::Cancelled => "cancelled",
+            SendErrorKind::Closed => "closed",
+            SendErrorKind::InterceptorPanicked => "interceptor_panicked",
+            SendErrorKind::DriverStopped => "driver_stopped",
+        }
+    }
+
     /// The section of the manual that explains the failure and what to do about it: the path of
     /// the module that is the page, and the section there.
     ///

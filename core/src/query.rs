@@ -143,36 +143,26 @@ impl QueryRequest {
         }
     }
 
-    /// Gives the topic the name under which servers know it.
+    /// Gives the topic the name under which servers know it, if it can be one.
     // Java: MQAdminImpl's callers wrap it: DefaultMQProducer#withNamespace
-    pub(crate) fn enter_namespace(&mut self, namespace: &str) {
-        let topic = match self {
-            QueryRequest::CreateTopic { settings, .. } => &mut settings.name,
+    pub(crate) fn enter_namespace(&mut self, namespace: &str) -> Result<(), QueryErrorKind> {
+        match self {
+            QueryRequest::CreateTopic { settings, .. } => {
+                settings.name = namespace::wrap(namespace, &settings.name).into();
+                settings.check()
+            }
             QueryRequest::Route { topic }
             | QueryRequest::MaxOffset { topic, .. }
             | QueryRequest::MinOffset { topic, .. }
             | QueryRequest::SearchOffset { topic, .. }
             | QueryRequest::EarliestTime { topic, .. }
             | QueryRequest::ViewMessage { topic, .. }
-            | QueryRequest::FindMessages { topic, .. } => topic,
-            QueryRequest::BrokerInfo => return,
-        };
-        *topic = namespace::wrap(namespace, topic).into();
-    }
-
-    pub(crate) fn check(&self) -> Result<(), QueryErrorKind> {
-        let topic = match self {
-            QueryRequest::CreateTopic { settings, .. } => return settings.check(),
-            QueryRequest::Route { topic }
-            | QueryRequest::MaxOffset { topic, .. }
-            | QueryRequest::MinOffset { topic, .. }
-            | QueryRequest::SearchOffset { topic, .. }
-            | QueryRequest::EarliestTime { topic, .. }
-            | QueryRequest::ViewMessage { topic, .. }
-            | QueryRequest::FindMessages { topic, .. } => topic,
-            QueryRequest::BrokerInfo => return Ok(()),
-        };
-        check_topic(topic, "").map_err(QueryErrorKind::InvalidTopic)
+            | QueryRequest::FindMessages { topic, .. } => {
+                *topic = namespace::wrap(namespace, topic).into();
+                check_topic(topic, "").map_err(QueryErrorKind::InvalidTopic)
+            }
+            QueryRequest::BrokerInfo => Ok(()),
+        }
     }
 }
 

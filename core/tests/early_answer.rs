@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use rocketmq_core::wire::{Encoding, ResponseCode, UniqueKeySource, encode_response};
 use rocketmq_core::{
     Client, ClockReading, CloseReason, Completion, Config, ConnId, Delivery, Instant, Message,
-    Mode, OpId, Output, PreparedMessage, Selection, SendCommand, SendError, WhenDown,
+    OpId, Output, PreparedMessage, SendCommand, SendError,
 };
 
 const ROUTE: &[u8] = br#"{"brokerDatas":[{"brokerAddrs":{"0":"127.0.0.1:10911"},"brokerName":"a","cluster":"c"}],"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":1,"writeQueueNums":1}]}"#;
@@ -34,16 +34,7 @@ fn framed(taken: usize) -> (Client, ConnId) {
     let message = PreparedMessage::new(message, keys.next(0), clock, &config).unwrap();
     let mut client = Client::new(config, 1, Instant::ZERO);
     let group = client.register(NOW, "group").unwrap();
-    let command = SendCommand {
-        group,
-        mode: Mode::Awaited,
-        selection: Selection::Any,
-        when_down: WhenDown::Wait,
-        order: None,
-        retries_max: None,
-        started: NOW,
-        deadline: Instant::from_nanos(3_000_000_000),
-    };
+    let command = SendCommand::new(group, NOW, Instant::from_nanos(3_000_000_000));
     client.send(NOW, OpId { index: 0, generation: 0 }, message, command).unwrap();
     let names = dialled(&mut client);
     client.handle_connected(NOW, names, Ok(()));

@@ -45,6 +45,22 @@ pub struct SendCommand {
     pub deadline: Instant,
 }
 
+impl SendCommand {
+    /// A send with an answer, to any queue, in no order, with the retries of the settings.
+    pub const fn new(group: GroupId, started: Instant, deadline: Instant) -> SendCommand {
+        SendCommand {
+            group,
+            mode: Mode::Awaited,
+            selection: Selection::Any,
+            when_down: WhenDown::Wait,
+            order: None,
+            retries_max: None,
+            started,
+            deadline,
+        }
+    }
+}
+
 /// A send that was not taken in; the message comes back.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rejected {

@@ -52,8 +52,7 @@ impl Client {
     /// open, or the client is closing. A query is not repeated.
     pub fn query(&mut self, now: Instant, id: QueryId, mut query: Query, deadline: Instant) {
         self.advance(now);
-        query.request.enter_namespace(&self.config.namespace);
-        let refused = match query.request.check() {
+        let refused = match query.request.enter_namespace(&self.config.namespace) {
             Err(kind) => Some(kind),
             Ok(()) if self.life != Life::Running => Some(QueryErrorKind::Closed),
             Ok(()) if self.open_queries.len() >= limits::OPEN_QUERIES_MAX => {

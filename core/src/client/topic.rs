@@ -357,11 +357,11 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::client::{Mode, SendCommand};
+    use crate::client::SendCommand;
     use crate::config::Config;
     use crate::message::Message;
     use crate::prepared::PreparedMessage;
-    use crate::selection::{Selection, WhenDown};
+
     use crate::time::ClockReading;
 
     /// As long as no name server is known no look-up ends, and callers give up one after the other.
@@ -376,16 +376,7 @@ mod tests {
         for round in 0..10_000_u32 {
             let (message, clock) = (Message::new("Orders", "m"), ClockReading::default());
             let message = PreparedMessage::new(message, unique_key, clock, &config).unwrap();
-            let command = SendCommand {
-                group,
-                mode: Mode::Awaited,
-                selection: Selection::Any,
-                when_down: WhenDown::Wait,
-                order: None,
-                retries_max: None,
-                started: now,
-                deadline: now + Duration::from_secs(3),
-            };
+            let command = SendCommand::new(group, now, now + Duration::from_secs(3));
             client.send(now, id(round), message, command).unwrap();
             if let Some(oldest) = round.checked_sub(50) {
                 client.cancel(now, id(oldest));

@@ -666,4 +666,4 @@ impl State {
 const SWEEP_SLACK: usize = 64;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

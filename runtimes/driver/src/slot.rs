@@ -147,6 +147,7 @@ fn remember(waker: &mut Option<Waker>, cx: &Context<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::tests::orders;
 
     const OP: OpId = OpId { index: 3, generation: 1 };
 
@@ -158,19 +159,6 @@ mod tests {
         Poll,
         Accept,
         End,
-    }
-
-    fn orders(left: &[Step]) -> Vec<Vec<Step>> {
-        if left.is_empty() {
-            return vec![Vec::new()];
-        }
-        let mut all = Vec::new();
-        for (index, step) in left.iter().enumerate() {
-            let mut rest = left.to_vec();
-            rest.remove(index);
-            all.extend(orders(&rest).into_iter().map(|order| [&[*step], &*order].concat()));
-        }
-        all
     }
 
     #[test]

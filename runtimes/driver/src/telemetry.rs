@@ -7,7 +7,7 @@
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
     Completion, Config, Event, InvalidBatch, InvalidMessage, Message, OpId, SendError,
-    SendErrorKind,
+    SendErrorKind, SendReceipt,
 };
 use tracing::field::{Empty, display};
 use tracing::{Span, debug, info, info_span, warn};
@@ -64,13 +64,7 @@ pub(crate) fn named(span: &Span, unique_key: UniqueKey) {
 pub(crate) fn ended(span: &Span, result: &Result<Completion, SendError>) {
     match result {
         Ok(Completion::Stored(receipt)) if !span.is_disabled() => {
-            span.record("server.address", &*receipt.address);
-            if let Some(position) = receipt.position {
-                let partition = display(position.queue_id);
-                span.record("messaging.destination.partition.id", partition);
-            }
-            span.record("delivery", "stored");
-            span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
+            stored(span, receipt);
         }
         Ok(Completion::Sent(receipt)) if !span.is_disabled() => {
             span.record("server.address", &*receipt.address);
@@ -79,23 +73,28 @@ pub(crate) fn ended(span: &Span, result: &Result<Completion, SendError>) {
             span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
         }
         Ok(Completion::StoredBatch(receipts)) if !span.is_disabled() => {
-            let Some(receipt) = receipts.first() else { return };
-            span.record("server.address", &*receipt.address);
-            if let Some(position) = receipt.position {
-                let partition = display(position.queue_id);
-                span.record("messaging.destination.partition.id", partition);
+            // One request carried them all: the first tells where to.
+            if let Some(receipt) = receipts.first() {
+                stored(span, receipt);
             }
-            span.record("delivery", "stored");
-            span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
         }
         Ok(_) => {}
         Err(error) => failed(span, error),
     }
 }
 
+fn stored(span: &Span, receipt: &SendReceipt) {
+    span.record("server.address", &*receipt.address);
+    if let Some(position) = receipt.position {
+        span.record("messaging.destination.partition.id", display(position.queue_id));
+    }
+    span.record("delivery", "stored");
+    span.record("attempts", receipt.failed_attempts.len() as u64 + 1);
+}
+
 /// The send has failed; its span closes.
 pub(crate) fn failed(span: &Span, error: &SendError) {
-    let (kind, delivery) = (error_type(error.kind()), display(error.delivery()));
+    let (kind, delivery) = (error.kind().name(), display(error.delivery()));
     span.record("otel.status_code", "ERROR");
     span.record("error.type", kind);
     span.record("delivery", &delivery);
@@ -121,30 +120,6 @@ fn is_tellable(kind: &SendErrorKind) -> bool {
         SendErrorKind::Invalid(invalid) => matches!(invalid, InvalidMessage::Forbidden(_)),
         SendErrorKind::InvalidBatch(invalid) => !matches!(**invalid, InvalidBatch::Message { .. }),
         _ => true,
-    }
-}
-
-/// The class of a failure: one of few words, for whoever counts them.
-fn error_type(kind: &SendErrorKind) -> &'static str {
-    match kind {
-        SendErrorKind::Invalid(_) => "invalid",
-        SendErrorKind::InvalidBatch(_) => "invalid_batch",
-        SendErrorKind::NameServerUnreachable => "name_server_unreachable",
-        SendErrorKind::TopicNotFound => "topic_not_found",
-        SendErrorKind::NoWritableQueue => "no_writable_queue",
-        SendErrorKind::NoSuchQueue(_) => "no_such_queue",
-        SendErrorKind::Selector(_) => "selector",
-        SendErrorKind::WaitedForOrder => "waited_for_order",
-        SendErrorKind::Timeout => "timeout",
-        SendErrorKind::Broker { .. } => "broker",
-        SendErrorKind::PermissionDenied { .. } => "permission_denied",
-        SendErrorKind::Transport => "transport",
-        SendErrorKind::Backpressure(_) => "backpressure",
-        SendErrorKind::Cancelled => "cancelled",
-        SendErrorKind::Closed => "closed",
-        SendErrorKind::InterceptorPanicked => "interceptor_panicked",
-        SendErrorKind::DriverStopped => "driver_stopped",
-        _ => "other",
     }
 }
 
@@ -228,7 +203,7 @@ fn attempt(event: &Event, span_of: impl Fn(OpId) -> Span) {
 
 #[cfg(test)]
 mod tests {
-    use rocketmq_core::{Forbidden, SelectorFailure};
+    use rocketmq_core::Forbidden;
 
     use super::*;
 
@@ -241,18 +216,5 @@ mod tests {
         assert!(is_tellable(&batch(InvalidBatch::Empty)));
         let forbidden = InvalidMessage::Forbidden(Forbidden::new("not here"));
         assert!(is_tellable(&SendErrorKind::Invalid(forbidden)));
-    }
-
-    #[test]
-    fn every_kind_has_a_word_of_its_own() {
-        let kinds = [
-            SendErrorKind::InvalidBatch(Box::new(InvalidBatch::Empty)),
-            SendErrorKind::Selector(SelectorFailure::NoQueue),
-            SendErrorKind::WaitedForOrder,
-        ];
-        assert_eq!(
-            kinds.each_ref().map(error_type),
-            ["invalid_batch", "selector", "waited_for_order"]
-        );
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rocketmq_core::wire::{Encoding, UniqueKeySource, encode_response};
 use rocketmq_core::{
-    Client, ClockReading, Completion, Config, ConnId, GroupId, Instant, Mode, OpId, OpIds, Output,
-    PreparedMessage, Selection, SendCommand, WallTime, WhenDown,
+    Client, ClockReading, Completion, Config, ConnId, GroupId, Instant, OpId, OpIds, Output,
+    PreparedMessage, SendCommand, WallTime,
 };
 
 use crate::samples;
@@ -148,16 +148,8 @@ impl Machine {
     pub fn send(&mut self, messages: &mut Vec<PreparedMessage>) {
         for message in messages.drain(..) {
             let op: OpId = self.ids.allocate();
-            let command = SendCommand {
-                group: self.group,
-                mode: Mode::Awaited,
-                selection: Selection::Any,
-                when_down: WhenDown::Wait,
-                order: None,
-                retries_max: None,
-                started: self.now,
-                deadline: self.now + Duration::from_secs(3),
-            };
+            let deadline = self.now + Duration::from_secs(3);
+            let command = SendCommand::new(self.group, self.now, deadline);
             self.client.send(self.now, op, message, command).expect("room for a send");
         }
         self.flush();
@@ -239,16 +231,8 @@ impl Machine {
     fn probe(&mut self) -> ConnId {
         let message = self.prepare();
         let op = self.ids.allocate();
-        let command = SendCommand {
-            group: self.group,
-            mode: Mode::Awaited,
-            selection: Selection::Any,
-            when_down: WhenDown::Wait,
-            order: None,
-            retries_max: None,
-            started: self.now,
-            deadline: self.now + Duration::from_secs(3),
-        };
+        let deadline = self.now + Duration::from_secs(3);
+        let command = SendCommand::new(self.group, self.now, deadline);
         self.client.send(self.now, op, message, command).expect("room for a send");
         let conn = self.client.poll_transmit().expect("a frame");
         let bytes = self.client.transmit_chunks(conn).map(<[u8]>::len).sum();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rocketmq_tokio::{Admin, Client, Severity};
+use rocketmq_tokio::{Admin, Client, QueryError, QueueOffsets, Severity, TopicCreation};
 
 use crate::console::{Console, write_line};
 use crate::send::usage_error;
@@ -32,24 +32,31 @@ impl Report {
         Report { lines, failure: None, complete: true }
     }
 
-    fn failed(error: &rocketmq_tokio::QueryError) -> Report {
-        Report { lines: Vec::new(), failure: Some(error.to_string()), complete: false }
+    /// What came of one question. `json`: the lines for machines, if those are wanted.
+    fn of<T>(
+        result: Result<T, QueryError>,
+        is_complete: impl FnOnce(&T) -> bool,
+        json: Option<Vec<String>>,
+        table: impl FnOnce(&T) -> Vec<String>,
+    ) -> Report {
+        let complete = result.as_ref().is_ok_and(is_complete);
+        match (json, result) {
+            (Some(lines), _) => Report { complete, ..Report::done(lines) },
+            (None, Ok(found)) => Report { complete, ..Report::done(table(&found)) },
+            (None, Err(error)) => {
+                Report { lines: Vec::new(), failure: Some(error.to_string()), complete }
+            }
+        }
     }
 }
 
 /// Where the queues of a topic are.
 pub(crate) fn route(arguments: &RouteArguments) -> ExitCode {
-    run(&arguments.servers, async |client| {
-        let route = admin(&client, &arguments.servers).route(&arguments.topic).await;
-        if arguments.servers.json {
-            let complete = route.is_ok();
-            let lines = vec![json::route(&arguments.topic, &route)];
-            return Report { complete, ..Report::done(lines) };
-        }
-        match route {
-            Ok(route) => Report::done(table::route(&route)),
-            Err(error) => Report::failed(&error),
-        }
+    let RouteArguments { servers, topic, .. } = arguments;
+    run(servers, async |client| {
+        let route = admin(&client, servers).route(topic).await;
+        let json = servers.json.then(|| vec![json::route(topic, &route)]);
+        Report::of(route, |_| true, json, table::route)
     })
 }
 
@@ -60,56 +67,33 @@ pub(crate) fn topic(arguments: &TopicArguments) -> ExitCode {
 }
 
 fn create(arguments: &CreateArguments) -> ExitCode {
-    run(&arguments.servers, async |client| {
-        let settings = arguments.settings();
-        let created = admin(&client, &arguments.servers).create_topic(settings).await;
-        let complete = created.as_ref().is_ok_and(|created| created.is_complete());
-        if arguments.servers.json {
-            let lines = vec![json::created(arguments, &created)];
-            return Report { complete, ..Report::done(lines) };
-        }
-        match created {
-            Ok(created) => {
-                Report { complete, ..Report::done(table::created(&created, arguments.queues)) }
-            }
-            Err(error) => Report::failed(&error),
-        }
+    let servers = &arguments.servers;
+    run(servers, async |client| {
+        let created = admin(&client, servers).create_topic(arguments.settings()).await;
+        let json = servers.json.then(|| vec![json::created(arguments, &created)]);
+        let table = |created: &_| table::created(created, arguments.queues);
+        Report::of(created, TopicCreation::is_complete, json, table)
     })
 }
 
 /// How many messages the queues of a topic have.
 pub(crate) fn offsets(arguments: &OffsetsArguments) -> ExitCode {
-    run(&arguments.servers, async |client| {
-        let offsets = admin(&client, &arguments.servers).offsets(&arguments.topic).await;
-        let all = |queues: &Vec<rocketmq_tokio::QueueOffsets>| {
-            queues.iter().all(|queue| queue.range.is_ok())
-        };
-        let complete = offsets.as_ref().is_ok_and(all);
-        if arguments.servers.json {
-            let lines = json::offsets(&arguments.topic, &offsets);
-            return Report { complete, ..Report::done(lines) };
-        }
-        match offsets {
-            Ok(offsets) => Report { complete, ..Report::done(table::offsets(&offsets)) },
-            Err(error) => Report::failed(&error),
-        }
+    let OffsetsArguments { servers, topic, .. } = arguments;
+    run(servers, async |client| {
+        let offsets = admin(&client, servers).offsets(topic).await;
+        let json = servers.json.then(|| json::offsets(topic, &offsets));
+        let all = |queues: &Vec<QueueOffsets>| queues.iter().all(|queue| queue.range.is_ok());
+        Report::of(offsets, all, json, |queues| table::offsets(queues))
     })
 }
 
 /// One stored message.
 pub(crate) fn view(arguments: &ViewArguments) -> ExitCode {
-    run(&arguments.servers, async |client| {
-        let admin = admin(&client, &arguments.servers);
-        let found = admin.view(&arguments.topic, &arguments.id).await;
-        if arguments.servers.json {
-            let complete = found.is_ok();
-            let lines = vec![json::message(&arguments.topic, &found)];
-            return Report { complete, ..Report::done(lines) };
-        }
-        match found {
-            Ok(message) => Report::done(table::message(&message)),
-            Err(error) => Report::failed(&error),
-        }
+    let ViewArguments { servers, topic, id, .. } = arguments;
+    run(servers, async |client| {
+        let found = admin(&client, servers).view(topic, id).await;
+        let json = servers.json.then(|| vec![json::message(topic, &found)]);
+        Report::of(found, |_| true, json, table::message)
     })
 }
 

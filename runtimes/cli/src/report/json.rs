@@ -164,7 +164,7 @@ fn failed<'a>(outcome: &'static str, error: &'a SendError) -> Line<'a> {
         offset_message_id: None,
         recall_handle: None,
         batch: None,
-        kind: Some(kind_name(error.kind())),
+        kind: Some(error.kind().name()),
         code,
         elapsed_ms: millis(error.elapsed()),
         attempts: error
@@ -221,31 +221,6 @@ fn code_of(status: SendStatus) -> i32 {
         SendStatus::FlushDiskTimeout => 10,
         SendStatus::SlaveNotAvailable => 11,
         SendStatus::FlushSlaveTimeout => 12,
-    }
-}
-
-/// The kind in lower case.
-pub(crate) fn kind_name(kind: &SendErrorKind) -> &'static str {
-    match kind {
-        SendErrorKind::Invalid(_) => "invalid",
-        SendErrorKind::InvalidBatch(_) => "invalid_batch",
-        SendErrorKind::NameServerUnreachable => "name_server_unreachable",
-        SendErrorKind::TopicNotFound => "topic_not_found",
-        SendErrorKind::NoWritableQueue => "no_writable_queue",
-        SendErrorKind::NoSuchQueue(_) => "no_such_queue",
-        SendErrorKind::WaitedForOrder => "waited_for_order",
-        SendErrorKind::Selector(_) => "selector",
-        SendErrorKind::Timeout => "timeout",
-        SendErrorKind::Broker { .. } => "broker",
-        SendErrorKind::PermissionDenied { .. } => "permission_denied",
-        SendErrorKind::Transport => "transport",
-        SendErrorKind::Backpressure(_) => "backpressure",
-        SendErrorKind::Cancelled => "cancelled",
-        SendErrorKind::Closed => "closed",
-        SendErrorKind::InterceptorPanicked => "interceptor_panicked",
-        SendErrorKind::DriverStopped => "driver_stopped",
-        // A kind that this version of the tool does not know yet.
-        _ => "other",
     }
 }
 

@@ -81,15 +81,16 @@ enum Step {
     Stop,
 }
 
-fn orders(left: &[Step]) -> Vec<Vec<Step>> {
-    if left.is_empty() {
+/// Every order of `items`.
+pub(crate) fn orders<T: Copy>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
         return vec![Vec::new()];
     }
     let mut all = Vec::new();
-    for (index, step) in left.iter().enumerate() {
-        let mut rest = left.to_vec();
+    for (index, item) in items.iter().enumerate() {
+        let mut rest = items.to_vec();
         rest.remove(index);
-        all.extend(orders(&rest).into_iter().map(|order| [&[*step], &*order].concat()));
+        all.extend(orders(&rest).into_iter().map(|order| [&[*item], &*order].concat()));
     }
     all
 }

@@ -10,7 +10,7 @@ use rocketmq_tokio::{
     SendErrorKind, SendOptions,
 };
 
-use super::{NamedCase, Requests, Setting, expect, failed, since, text, told};
+use super::{NamedCase, Requests, Setting, all_told, expect, failed, since, text, told};
 
 pub(super) const CASES: &[NamedCase] = &[
     ("batch: three messages", three),
@@ -216,15 +216,7 @@ fn gathered(context: &Context, setting: Setting) -> Result<Comparison> {
             let message = numbered(&topic, number);
             pending.push((message.clone(), producer.submit(message).await));
         }
-        let mut sent = Vec::new();
-        for (message, submitted) in pending {
-            let result = match submitted {
-                Ok(pending) => pending.await,
-                Err(error) => Err(error),
-            };
-            sent.push(told(&message, result));
-        }
-        sent
+        all_told(pending).await
     })?;
     // Messages of three tags do not share a batch.
     let count = requests.count(RequestCode::SEND_BATCH_MESSAGE);

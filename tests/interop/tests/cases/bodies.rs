@@ -5,7 +5,7 @@ use std::time::Duration;
 use rocketmq_interop::{Comparison, Context, Result, compare};
 use rocketmq_tokio::{Compression, Message, SendOptions};
 
-use super::{NamedCase, Setting, expect, text, told};
+use super::{NamedCase, Setting, all_told, expect, text, told};
 
 pub(super) const CASES: &[NamedCase] = &[
     ("compressed: zlib", |context, setting| compressed(context, setting, Compression::Zlib)),
@@ -100,15 +100,7 @@ fn mixed(context: &Context, setting: Setting) -> Result<Comparison> {
             let options = SendOptions::new().with_compression(methods[number % 4]);
             pending.push((message.clone(), producer.submit_with(message, options).await));
         }
-        let mut sent = Vec::new();
-        for (message, submitted) in pending {
-            let result = match submitted {
-                Ok(pending) => pending.await,
-                Err(error) => Err(error),
-            };
-            sent.push(told(&message, result));
-        }
-        sent
+        all_told(pending).await
     })?;
     let read = context.reader.read(&[&topic])?;
     let wrong = read.iter().find(|m| m.sys_flag & METHOD != method(methods[m.flag as usize % 4]));

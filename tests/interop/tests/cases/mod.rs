@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rocketmq_interop::{Case, Comparison, Context, Outcome, Result, Sent, compare};
 use rocketmq_tokio::{
-    Client, Config, ConfigBuilder, Delivery, Encoding, Interceptor, Message, Producer, RequestCode,
-    RequestContext, SendError, SendReceipt, SendStatus,
+    Client, Config, ConfigBuilder, Delivery, Encoding, Interceptor, Message, PendingSend, Producer,
+    RequestCode, RequestContext, SendError, SendReceipt, SendStatus,
 };
 
 mod batches;
@@ -54,6 +54,22 @@ pub(crate) fn all() -> Vec<Case> {
 
 const FEATURES: &[&[NamedCase]] =
     &[bodies::CASES, batches::CASES, names::CASES, delays::CASES, queues::CASES, questions::CASES];
+
+/// A message, and what came of handing it to a producer.
+type Submitted = (Message, std::result::Result<PendingSend, SendError>);
+
+/// Waits for sends one after the other and notes how each of them ended.
+async fn all_told(submitted: Vec<Submitted>) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for (message, submitted) in submitted {
+        let result = match submitted {
+            Ok(pending) => pending.await,
+            Err(error) => Err(error),
+        };
+        sent.push(told(&message, result));
+    }
+    sent
+}
 
 /// A case and its name.
 type NamedCase = (&'static str, fn(&Context, Setting) -> Result<Comparison>);

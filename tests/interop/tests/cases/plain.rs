@@ -3,7 +3,7 @@
 use rocketmq_interop::{Comparison, Context, Outcome, Result, Sent};
 use rocketmq_tokio::{Message, MessageQueue, SendErrorKind, SendOptions};
 
-use super::{NamedCase, Setting, expect, failed, sent, told};
+use super::{NamedCase, Setting, all_told, expect, failed, sent, told};
 
 pub(super) const CASES: &[NamedCase] = &[
     ("awaited, 1 B to 4 MiB", awaited),
@@ -59,15 +59,7 @@ fn pipelined(context: &Context, setting: Setting) -> Result<Comparison> {
             let message = numbered(&topic, number, format!("body {number}").into_bytes());
             pending.push((message.clone(), producer.submit(message).await));
         }
-        let mut all = Vec::new();
-        for (message, submitted) in pending {
-            let result = match submitted {
-                Ok(pending) => pending.await,
-                Err(error) => Err(error),
-            };
-            all.push(told(&message, result));
-        }
-        all
+        all_told(pending).await
     })?;
     expect(comparison.acknowledged == count, || format!("{comparison:?}"))?;
     Ok(comparison.exactly_once())

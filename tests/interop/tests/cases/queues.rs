@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rocketmq_interop::{Comparison, Context, Outcome, ReadBack, Result, Sent, compare, request};
 use rocketmq_tokio::{Message, MessageQueue, Producer, QueueStrategy, Selector, SendOptions};
 
-use super::{NamedCase, Setting, expect, since, text, told};
+use super::{NamedCase, Setting, all_told, expect, since, text, told};
 
 pub(super) const CASES: &[NamedCase] = &[
     ("queue by Java's hash", java_hash),
@@ -105,15 +105,7 @@ async fn rounds(producer: &Producer, topic: &str) -> Vec<Sent> {
             std::thread::sleep(Duration::from_millis(15));
         }
     }
-    let mut sent = Vec::new();
-    for (message, submitted) in pending {
-        let result = match submitted {
-            Ok(pending) => pending.await,
-            Err(error) => Err(error),
-        };
-        sent.push(told(&message, result));
-    }
-    sent
+    all_told(pending).await
 }
 
 /// What Java reads of each key is in one queue and in the order in which it was sent; if keys may

@@ -5,7 +5,7 @@ use rocketmq_core::wire::{Encoding, UniqueKeySource};
 use rocketmq_core::{
     CancelOutcome, Client, ClockReading, CloseReason, Config, ConnId, ConnectFailure, EventSet,
     GroupId, Instant, Message, MessageQueue, Mode, OpId, PreparedMessage, Selection, SendCommand,
-    SendErrorKind, WallTime, WhenDown,
+    SendErrorKind, WallTime,
 };
 use rocketmq_testkit::wire::{Command, request_code};
 
@@ -178,14 +178,9 @@ impl<'a> Run<'a> {
         };
         let (group, started) = (*group, self.now);
         let command = SendCommand {
-            group,
             mode,
             selection: queue.map_or(Selection::Any, Selection::Queue),
-            when_down: WhenDown::Wait,
-            order: None,
-            retries_max: None,
-            started,
-            deadline,
+            ..SendCommand::new(group, started, deadline)
         };
         let now = self.clock();
         match self.client.send(now, op, prepared, command) {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::BytesMut;
 use rocketmq_core::wire::{Encoding, UniqueKey, UniqueKeySource};
 use rocketmq_core::{
-    Client, ClockReading, Config, ConnId, EventSet, GroupId, Instant, Message, Mode, OpId, OpIds,
-    Output, PreparedMessage, Selection, SendCommand, SendErrorKind, WallTime, WhenDown,
+    Client, ClockReading, Config, ConnId, EventSet, GroupId, Instant, Message, OpId, OpIds, Output,
+    PreparedMessage, SendCommand, SendErrorKind, WallTime,
 };
 use rocketmq_testkit::wire::{
     BrokerData, Command, FLAG_RESPONSE, QueueData, TopicRoute, split_frame,
@@ -117,16 +117,8 @@ impl World {
         let prepared = PreparedMessage::new(message, unique_key, clock, self.client.config());
         let prepared = prepared.map_err(|(error, _)| SendErrorKind::Invalid(error))?;
         let op = self.ops.allocate();
-        let command = SendCommand {
-            group: self.group,
-            mode: Mode::Awaited,
-            selection: Selection::Any,
-            when_down: WhenDown::Wait,
-            order: None,
-            retries_max: None,
-            started: self.now,
-            deadline: self.now + self.client.config().send_timeout,
-        };
+        let deadline = self.now + self.client.config().send_timeout;
+        let command = SendCommand::new(self.group, self.now, deadline);
         let sent = self.client.send(self.now, op, prepared, command);
         sent.map(|()| (op, unique_key)).map_err(|rejected| rejected.kind)
     }

@@ -14,20 +14,10 @@ use rocketmq_testkit::network::LinkProfile;
 use rocketmq_testkit::wire::request_code;
 use rocketmq_testkit::{Sim, SimHandle};
 
+use crate::{message, ms, servers};
+
 const A: Node = Node::Broker(0);
 const B: Node = Node::Broker(1);
-
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn servers(brokers: usize) -> ClusterConfig {
-    ClusterConfig::new().brokers(brokers).topic("Orders", 4)
-}
-
-fn message(text: &str) -> Message {
-    Message::new("Orders", text.to_owned())
-}
 
 fn script(cx: &SimHandle, node: Node, fault: Fault) {
     cx.with(|cluster| cluster.script(node, Rule::sends().always(), fault));

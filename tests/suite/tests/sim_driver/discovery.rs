@@ -6,6 +6,8 @@ use rocketmq_driver::{Config, ConfigBuilder, Event, Message, SendOptions, Severi
 use rocketmq_testkit::cluster::{ClusterConfig, Node};
 use rocketmq_testkit::{Sim, SimHandle};
 
+use crate::message;
+
 const LOOKUP: Node = Node::NameServer(0);
 
 fn seconds(seconds: u64) -> Duration {
@@ -28,10 +30,6 @@ fn address(cx: &SimHandle, index: usize) -> String {
 /// When the service was asked, in whole seconds.
 fn asked(cx: &SimHandle) -> Vec<u64> {
     cx.look(|cluster| cluster.lookups().iter().map(|it| it.at_ns / 1_000_000_000).collect())
-}
-
-fn message(text: &str) -> Message {
-    Message::new("Orders", text.to_owned())
 }
 
 /// At the start, after 10 s, and then every 2 minutes, whatever the answers are.

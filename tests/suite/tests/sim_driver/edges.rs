@@ -7,19 +7,9 @@ use rocketmq_driver::{
     QueryErrorKind,
 };
 use rocketmq_testkit::Sim;
-use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule, TopicConfig};
+use rocketmq_testkit::cluster::{Fault, Node, Rule, TopicConfig};
 
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn servers(brokers: usize) -> ClusterConfig {
-    ClusterConfig::new().brokers(brokers).topic("Orders", 4)
-}
-
-fn message(text: &str) -> Message {
-    Message::new("Orders", text.to_owned())
-}
+use crate::{message, ms, servers};
 
 const NEVER: Duration = Duration::MAX;
 

@@ -5,15 +5,13 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use rocketmq_driver::{Message, MessageQueue, PendingSend, Producer, SendOptions};
+use rocketmq_driver::{MessageQueue, PendingSend, Producer, SendOptions};
 use rocketmq_testkit::SimHandle;
 use rocketmq_testkit::network::Random;
 
 use super::ledger::{Ledger, Told, in_time};
 
-fn message(body: &str) -> Message {
-    Message::new("Orders", body.to_owned())
-}
+use crate::message;
 
 /// One task that uses a producer.
 pub(crate) struct User {
