@@ -164,8 +164,7 @@ fn assemble(
     if let Some(tag) = tag {
         out.push(property::TAGS, tag);
     }
-    unique_key.with_hex(|digits| out.push_known(property::UNIQ_KEY, digits));
-    out.push_known(property::WAIT, if first.wait_stored() { "true" } else { "false" });
+    out.push_key_and_wait(unique_key, first.wait_stored());
     if !config.namespace.is_empty() {
         // Java: DefaultMQProducerImpl#sendKernelImpl, MessageConst#PROPERTY_INSTANCE_ID
         out.push(property::INSTANCE_ID, &config.namespace);

@@ -658,8 +658,20 @@ pub fn check_group(group: &str) -> Result<(), GroupError> {
 
 /// Bytes that topics and groups are made of.
 // Java: TopicValidator#VALID_CHAR_BIT_MAP
+#[inline]
 pub(crate) fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'-' | b'_')
+    // A table: this is asked of every byte of every message's topic.
+    const NAME_BYTES: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < table.len() {
+            let (letter, sign) = ((byte as u8).is_ascii_alphanumeric(), byte as u8);
+            table[byte] = letter || matches!(sign, b'%' | b'|' | b'-' | b'_');
+            byte += 1;
+        }
+        table
+    };
+    NAME_BYTES.get(usize::from(byte)).is_some_and(|is| *is)
 }
 
 #[cfg(test)]

@@ -118,11 +118,10 @@ impl PreparedMessage {
 
     /// Sends `body` in place of the message's own, which is what comes back if the send fails.
     /// `sys_flag` says how it is to be read.
-    pub fn with_body(mut self, body: Bytes, sys_flag: i32) -> PreparedMessage {
+    pub fn set_body(&mut self, body: Bytes, sys_flag: i32) {
         let special = self.special.get_or_insert_default();
         special.body = Some(body);
         special.sys_flag |= sys_flag;
-        self
     }
 
     /// Of a batch, the messages in it.
@@ -226,8 +225,7 @@ fn render(
         out.push(property::TAGS, tag);
     }
     render_keys(message, &mut out)?;
-    unique_key.with_hex(|digits| out.push_known(property::UNIQ_KEY, digits));
-    out.push_known(property::WAIT, if message.wait_stored { "true" } else { "false" });
+    out.push_key_and_wait(unique_key, message.wait_stored);
     if !config.namespace.is_empty() {
         // Java: DefaultMQProducerImpl#sendKernelImpl, MessageConst#PROPERTY_INSTANCE_ID
         out.push(property::INSTANCE_ID, &config.namespace);

@@ -175,7 +175,8 @@ fn half_messages_are_marked_whatever_the_case() {
         assert_eq!(prepared.sys_flag(), flag, "{value:?}");
         assert_eq!(sent(&prepared)[0], ("TRAN_MSG".to_string(), value.to_string()));
         // Both bits when the body is compressed as well.
-        let compressed = prepared.with_body(Bytes::from_static(b"x"), 0x301);
+        let mut compressed = prepared;
+        compressed.set_body(Bytes::from_static(b"x"), 0x301);
         assert_eq!(compressed.sys_flag(), 0x301 | flag);
         assert_eq!(
             (&compressed.body()[..], &compressed.message().body()[..]),

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::codes::{RequestCode, ResponseCode};
 use super::command::{FLAG_ONEWAY, FLAG_RESPONSE};
 use super::frame::{Encoding, HEADER_WORD, LENGTH_PREFIX};
-use super::text::{Decimal, push_escaped};
+use super::text::push_escaped;
 use crate::limits::{EXT_KEY_LENGTH_MAX, FRAME_LENGTH_MAX, HEADER_LENGTH_ENCODE_MAX};
 
 /// The language that this client calls itself: `RUST`.
@@ -328,7 +328,7 @@ pub(super) fn push_decimal(out: &mut Vec<u8>, value: i64) {
     if let 0..=9 = value {
         out.push(b'0' + value as u8);
     } else {
-        out.extend_from_slice(Decimal::new(value).as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 

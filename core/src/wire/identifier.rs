@@ -47,24 +47,22 @@ impl OffsetMessageId {
     /// Reads 32 digits (IPv4) or 56 digits (IPv6) of either case.
     // Java: MessageDecoder#decodeMessageId
     pub(crate) fn from_digits(digits: &[u8]) -> Option<Self> {
-        let (words, rest) = digits.as_chunks::<8>();
-        let number = |digits: &[u8; 8]| parse_hex(*digits);
-        let (host, words) = match words {
-            [host, words @ ..] if words.len() == 3 => (IpAddr::V4(number(host)?.into()), words),
-            [a, b, c, d, words @ ..] if words.len() == 3 => {
-                let [a, b, c, d] = [number(a)?, number(b)?, number(c)?, number(d)?].map(u128::from);
-                (IpAddr::V6(Ipv6Addr::from_bits(a << 96 | b << 64 | c << 32 | d)), words)
+        let (host, [port, high, low]) = match digits.as_chunks::<8>() {
+            ([host, port, high, low], []) => {
+                let [host, place @ ..] = parse_hex([*host, *port, *high, *low])?;
+                (IpAddr::V4(host.into()), place)
+            }
+            ([a, b, c, d, port, high, low], []) => {
+                let [a, b, c, d, place @ ..] = parse_hex([*a, *b, *c, *d, *port, *high, *low])?;
+                let [a, b, c, d] = [a, b, c, d].map(u128::from);
+                (IpAddr::V6(Ipv6Addr::from_bits(a << 96 | b << 64 | c << 32 | d)), place)
             }
             _ => return None,
         };
-        let [port, high, low] = words else { return None };
-        if !rest.is_empty() {
-            return None;
-        }
-        let offset = u64::from(number(high)?) << 32 | u64::from(number(low)?);
+        let offset = u64::from(high) << 32 | u64::from(low);
         Some(Self {
             host,
-            port: u16::try_from(number(port)?).ok()?,
+            port: u16::try_from(port).ok()?,
             commit_log_offset: offset.cast_signed(),
         })
     }

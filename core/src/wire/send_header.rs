@@ -7,7 +7,7 @@ use super::encode::{
     EncodeError, FIXED_ROOM, OpenFrame, OpenLength, RequestHead, Start, push_decimal,
 };
 use super::frame::Encoding;
-use super::text::{Decimal, push_escaped};
+use super::text::push_escaped;
 
 /// The fields of a send. Those that are empty strings are left out of the frame.
 // Java: SendMessageRequestHeader
@@ -41,6 +41,15 @@ pub struct SendHeader<'a> {
     pub batch: bool,
     /// The broker that is meant, which a proxy needs to know.
     pub broker_name: &'a str,
+}
+
+impl SendHeader<'_> {
+    /// Whether the message is neither a retry nor of a unit nor a batch.
+    #[inline]
+    fn is_unmarked(&self) -> bool {
+        let of_retry = self.reconsume_times != 0 || self.max_reconsume_times.is_some();
+        !(of_retry || self.unit_mode || self.batch)
+    }
 }
 
 /// Appends the frame of a send up to its body, with all lengths filled in for a body of
@@ -116,18 +125,26 @@ trait Names {
     const MAX_RECONSUME_TIMES: Key;
     const BATCH: Key;
     const BROKER_NAME: Key;
+    /// [`MARKS`](Self::MARKS) of nearly all messages, in one piece, which costs less than three.
+    const UNMARKED: Key;
+    /// What follows the properties, with the values of a message that is neither a retry nor of a
+    /// unit nor a batch.
+    #[cfg(test)]
+    const MARKS: [(Key, &'static str); 3] =
+        [(Self::RECONSUME_TIMES, "0"), (Self::UNIT_MODE, "false"), (Self::BATCH, "false")];
     /// All keys, for the test of the length bytes.
     #[cfg(test)]
     const ALL: [Key; 14];
 }
 
 macro_rules! names {
-    ($type:ident { $($field:ident = $length:literal $name:literal,)+ }) => {
+    ($type:ident $unmarked:tt { $($field:ident = $length:literal $name:literal,)+ }) => {
         impl Names for $type {
             $(const $field: Key = Key {
                 json: concat!("\",\"", $name, "\":\""),
                 binary: concat!("\0", $length, $name),
             };)+
+            const UNMARKED: Key = Key $unmarked;
             #[cfg(test)]
             const ALL: [Key; 14] = [$(Self::$field,)+];
         }
@@ -139,6 +156,12 @@ macro_rules! names {
 struct LongNames;
 
 names! { LongNames {
+    json: "\",\"reconsumeTimes\":\"0\",\"unitMode\":\"false\",\"batch\":\"false",
+    binary: concat!(
+        "\0\x0ereconsumeTimes\0\0\0\x010",
+        "\0\x08unitMode\0\0\0\x05false\0\x05batch\0\0\0\x05false",
+    ),
+} {
     PRODUCER_GROUP = "\x0d" "producerGroup",
     TOPIC = "\x05" "topic",
     DEFAULT_TOPIC = "\x0c" "defaultTopic",
@@ -160,6 +183,9 @@ names! { LongNames {
 struct LetterNames;
 
 names! { LetterNames {
+    json: "\",\"j\":\"0\",\"k\":\"false\",\"m\":\"false",
+    binary: "\0\x01j\0\0\0\x010\0\x01k\0\0\0\x05false\0\x01m\0\0\0\x05false",
+} {
     PRODUCER_GROUP = "\x01" "a",
     TOPIC = "\x01" "b",
     DEFAULT_TOPIC = "\x01" "c",
@@ -218,12 +244,16 @@ fn write_json<N: Names>(out: &mut Vec<u8>, header: &SendHeader<'_>, escaped: Opt
     } else {
         json_text(out, N::PROPERTIES, header.properties);
     }
-    json_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times));
-    json_boolean(out, N::UNIT_MODE, header.unit_mode);
-    if let Some(times) = header.max_reconsume_times {
-        json_number(out, N::MAX_RECONSUME_TIMES, i64::from(times));
+    if header.is_unmarked() {
+        out.extend_from_slice(N::UNMARKED.json.as_bytes());
+    } else {
+        json_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times));
+        json_boolean(out, N::UNIT_MODE, header.unit_mode);
+        if let Some(times) = header.max_reconsume_times {
+            json_number(out, N::MAX_RECONSUME_TIMES, i64::from(times));
+        }
+        json_boolean(out, N::BATCH, header.batch);
     }
-    json_boolean(out, N::BATCH, header.batch);
     json_text(out, N::BROKER_NAME, header.broker_name);
     out.extend_from_slice(b"\"}");
 }
@@ -292,12 +322,16 @@ fn write_binary<N: Names>(
     binary_number(out, N::BORN_TIMESTAMP, header.born_timestamp_ms)?;
     binary_number(out, N::FLAG, i64::from(header.flag))?;
     binary_text(out, N::PROPERTIES, header.properties.as_bytes())?;
-    binary_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times))?;
-    binary_boolean(out, N::UNIT_MODE, header.unit_mode);
-    if let Some(times) = header.max_reconsume_times {
-        binary_number(out, N::MAX_RECONSUME_TIMES, i64::from(times))?;
+    if header.is_unmarked() {
+        out.extend_from_slice(N::UNMARKED.binary.as_bytes());
+    } else {
+        binary_number(out, N::RECONSUME_TIMES, i64::from(header.reconsume_times))?;
+        binary_boolean(out, N::UNIT_MODE, header.unit_mode);
+        if let Some(times) = header.max_reconsume_times {
+            binary_number(out, N::MAX_RECONSUME_TIMES, i64::from(times))?;
+        }
+        binary_boolean(out, N::BATCH, header.batch);
     }
-    binary_boolean(out, N::BATCH, header.batch);
     binary_text(out, N::BROKER_NAME, header.broker_name.as_bytes())?;
     map.close(out)
 }
@@ -320,7 +354,7 @@ fn binary_number(out: &mut Vec<u8>, key: Key, value: i64) -> Result<(), EncodeEr
         push_joined(out, key.binary.as_bytes(), &[0, 0, 0, 1, b'0' + value as u8]);
         return Ok(());
     }
-    binary_text(out, key, Decimal::new(value).as_bytes())
+    binary_text(out, key, itoa::Buffer::new().format(value).as_bytes())
 }
 
 #[inline(always)]
@@ -334,7 +368,26 @@ fn binary_boolean(out: &mut Vec<u8>, key: Key, value: bool) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use super::{Key, LetterNames, LongNames, Names};
+
+    #[test]
+    fn one_piece_says_what_its_fields_say() {
+        fn check<N: Names>() {
+            let (mut json, mut binary) = (String::new(), String::new());
+            for (key, value) in N::MARKS {
+                json += key.json;
+                json += value;
+                binary += key.binary;
+                binary += if value == "0" { "\0\0\0\x01" } else { "\0\0\0\x05" };
+                binary += value;
+            }
+            assert_eq!((&*json, &*binary), (N::UNMARKED.json, N::UNMARKED.binary));
+        }
+        check::<LetterNames>();
+        check::<LongNames>();
+    }
 
     #[test]
     fn binary_keys_begin_with_their_length() {

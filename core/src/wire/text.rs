@@ -145,6 +145,16 @@ pub(super) const fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'A' + (nibble - 10) }
 }
 
+/// The 8 upper-case hexadecimal digits of a number, all lanes of a word at once.
+#[inline]
+pub(super) const fn hex_digits(number: u32) -> [u8; 8] {
+    let pairs = (number as u64 | (number as u64) << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    let values = (bytes | bytes << 4) & (ONES * 0x0f);
+    let above_nine = ((values + ONES * 6) >> 4) & ONES;
+    (values + ONES * b'0' as u64 + above_nine * (b'A' - b'9' - 1) as u64).to_be_bytes()
+}
+
 /// The value of a hexadecimal digit of either case.
 pub(super) const fn hex_value(digit: u8) -> Option<u8> {
     match digit {
@@ -155,22 +165,24 @@ pub(super) const fn hex_value(digit: u8) -> Option<u8> {
     }
 }
 
-/// The number that 8 hexadecimal digits of either case stand for.
+/// The numbers that words of 8 hexadecimal digits of either case stand for.
 #[inline]
-pub(super) const fn parse_hex(digits: [u8; 8]) -> Option<u32> {
-    let word = u64::from_be_bytes(digits);
-    // Letters have bit 6, and their low bits count from 1. No lane can overflow.
-    let letters = word & (ONES * 0x40);
-    let values = (word & (ONES * 0x0f)) + (letters >> 6) * 9;
-    // Whatever is no digit is not what its value is written as. Bit 5 makes letters small.
-    let above_nine = ((values + ONES * 6) >> 4) & ONES;
-    let written = values + ONES * b'0' as u64 + above_nine * (b'a' - b'9' - 1) as u64;
-    if values & (ONES * 0xf0) != 0 || written != word | (letters >> 1) {
-        return None;
-    }
-    let bytes = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
-    let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
-    Some((pairs | (pairs >> 16)) as u32)
+pub(super) fn parse_hex<const N: usize>(words: [[u8; 8]; N]) -> Option<[u32; N]> {
+    let mut wrong = 0;
+    let numbers = words.map(|digits| {
+        let word = u64::from_be_bytes(digits);
+        // Letters have bit 6, and their low bits count from 1. No lane can overflow.
+        let letters = word & (ONES * 0x40);
+        let values = (word & (ONES * 0x0f)) + (letters >> 6) * 9;
+        // Whatever is no digit is not what its value is written as. Bit 5 makes letters small.
+        let above_nine = ((values + ONES * 6) >> 4) & ONES;
+        let written = values + ONES * b'0' as u64 + above_nine * (b'a' - b'9' - 1) as u64;
+        wrong |= (values & (ONES * 0xf0)) | (written ^ (word | (letters >> 1)));
+        let bytes = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
+        let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
+        (pairs | (pairs >> 16)) as u32
+    });
+    (wrong == 0).then_some(numbers)
 }
 
 /// Bytes as text, with U+FFFD in place of what is not UTF-8.
@@ -180,64 +192,6 @@ pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     }
-}
-
-/// A number's decimal digits, without an allocation.
-pub(super) struct Decimal {
-    blocks: [[u8; 8]; 3],
-    start: usize,
-}
-
-impl Decimal {
-    /// The digits of `value`.
-    #[inline]
-    pub(super) fn new(value: i64) -> Self {
-        const BLOCK: u64 = 100_000_000;
-        let number = value.unsigned_abs();
-        let mut decimal = Self { blocks: [*b"00000000"; 3], start: 16 };
-        let [top, middle, low] = &mut decimal.blocks;
-        *low = eight_digits((number % BLOCK) as u32);
-        let mut first = *low;
-        if number >= BLOCK {
-            *middle = eight_digits((number / BLOCK % BLOCK) as u32);
-            (first, decimal.start) = (*middle, 8);
-            if number >= BLOCK * BLOCK {
-                *top = eight_digits((number / BLOCK / BLOCK) as u32);
-                (first, decimal.start) = (*top, 0);
-            }
-        }
-        let digits = u64::from_le_bytes(first) ^ (ONES * b'0' as u64);
-        decimal.start += (digits.trailing_zeros() / 8).min(7) as usize;
-        if value < 0 {
-            // No number has more than 19 digits, so there is room for the sign.
-            decimal.start = decimal.start.saturating_sub(1);
-            if let Some(sign) = decimal.blocks.as_flattened_mut().get_mut(decimal.start) {
-                *sign = b'-';
-            }
-        }
-        decimal
-    }
-
-    /// The digits, with a leading `-` where needed.
-    #[inline]
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.blocks.as_flattened().get(self.start..).unwrap_or_default()
-    }
-}
-
-/// The eight digits of a number below 10^8, leading zeros included.
-#[inline]
-const fn eight_digits(number: u32) -> [u8; 8] {
-    // Each step halves the number of digits in a lane and doubles the lanes: two of four digits,
-    // four of two, eight of one. The first lane is the lowest. Multiplying and shifting divides
-    // all lanes at once; what spills over into the next lane is masked out.
-    let number = number as u64;
-    let fours = (number / 10_000) | ((number % 10_000) << 32);
-    let high = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
-    let twos = high | ((fours - 100 * high) << 16);
-    let high = ((twos * 103) >> 10) & 0xf_000f_000f_000f;
-    let ones = high | ((twos - 10 * high) << 8);
-    (ones | (ONES * b'0' as u64)).to_le_bytes()
 }
 
 /// Reads an optional `-` and decimal digits that fit in 64 bits, and nothing else.
@@ -284,24 +238,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_of_eight_digits_is_written_right() {
-        for number in (0..10_000).chain((10_000..100_000_000).step_by(997)).chain([99_999_999]) {
-            let text = alloc::format!("{number:08}");
-            assert_eq!(eight_digits(number), text.as_bytes(), "{number}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_written_and_read_back() {
+    fn numbers_are_read_back() {
         let mut numbers = alloc::vec![0, 9, 10, 99_999_999, i64::MAX, i64::MIN];
         for power in 0..19 {
             let ten = 10_i64.pow(power);
             numbers.extend([ten - 1, ten, -ten, 7 * (ten / 10)]);
         }
         for number in numbers {
-            let decimal = Decimal::new(number);
-            assert_eq!(decimal.as_bytes(), alloc::format!("{number}").as_bytes());
-            assert_eq!(parse_decimal(decimal.as_bytes()), Some(number));
+            assert_eq!(parse_decimal(alloc::format!("{number}").as_bytes()), Some(number));
         }
         for text in ["9223372036854775808", "-9223372036854775809", "1_", "-", ""] {
             assert_eq!(parse_decimal(text.as_bytes()), None, "{text}");
@@ -346,12 +290,25 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_in_hexadecimal() {
+        for byte in 0..=u8::MAX {
+            for place in 0..4 {
+                let number = u32::from(byte) << (8 * place) | 0x0f_u32.rotate_left(byte.into());
+                let expected = alloc::format!("{number:08X}");
+                assert_eq!(str::from_utf8(&hex_digits(number)), Ok(&*expected));
+            }
+        }
+    }
+
+    #[test]
     fn hexadecimal_digits_and_nothing_else() {
-        assert_eq!(parse_hex(*b"0189afAF"), Some(0x0189_afaf));
+        assert_eq!(parse_hex([*b"0189afAF", *b"FedCBA98"]), Some([0x0189_afaf, 0xfedc_ba98]));
         for byte in 0..=u8::MAX {
             let mut digits = *b"ffffffff";
             digits[3] = byte;
-            assert_eq!(parse_hex(digits).is_some(), byte.is_ascii_hexdigit(), "{byte}");
+            let expected = byte.is_ascii_hexdigit();
+            assert_eq!(parse_hex([*b"00000000", digits]).is_some(), expected, "{byte}");
+            assert_eq!(parse_hex([digits, *b"00000000"]).is_some(), expected, "{byte}");
         }
     }
 }

@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::text::{hex_digit, hex_value};
+use super::text::{hex_digits, hex_value};
 
 /// Bytes of a key of an IPv6 host.
 const LENGTH_MAX: usize = 28;
@@ -96,9 +96,9 @@ impl UniqueKey {
 
     fn digits(&self) -> ([u8; 2 * LENGTH_MAX], usize) {
         let mut digits = [b'0'; 2 * LENGTH_MAX];
-        let (pairs, _) = digits.as_chunks_mut::<2>();
-        for (pair, byte) in pairs.iter_mut().zip(self.bytes) {
-            *pair = [hex_digit(byte >> 4), hex_digit(byte)];
+        let (words, _) = self.as_bytes().as_chunks::<4>();
+        for (digits, word) in digits.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *digits = hex_digits(u32::from_be_bytes(*word));
         }
         (digits, 2 * usize::from(self.length))
     }
@@ -156,6 +156,8 @@ pub struct UniqueKeySource {
     last: AtomicU64,
     /// The month of the first key.
     first_month: AtomicU64,
+    /// The month of the last key, so that the calendar is asked once a month.
+    month: AtomicU64,
 }
 
 impl UniqueKeySource {
@@ -177,6 +179,7 @@ impl UniqueKeySource {
             utc_offset_ms: utc_offset_ms.clamp(-MS_PER_DAY, MS_PER_DAY),
             last: AtomicU64::new(u64::from(u16::MAX)),
             first_month: AtomicU64::new(NO_MONTH),
+            month: AtomicU64::new(0),
         }
     }
 
@@ -209,7 +212,7 @@ impl UniqueKeySource {
 
     fn key(&self, made: u64) -> UniqueKey {
         let local_ms = (made >> COUNTER_BITS).cast_signed() + self.utc_offset_ms;
-        let (month, month_start_ms) = month_of(local_ms);
+        let (month, month_start_ms) = self.month_of(local_ms);
         // A month has fewer than 2^32 ms.
         let month_ms = (local_ms - month_start_ms) as u32;
         let counter = (made & u64::from(u16::MAX)) as u16;
@@ -220,6 +223,32 @@ impl UniqueKeySource {
         let position = put(&mut bytes, position, month_ms.to_be_bytes());
         put(&mut bytes, position, counter.to_be_bytes());
         UniqueKey { bytes, length: self.length }
+    }
+
+    /// As [`month_of`], with a look at the month of the last key first.
+    #[inline]
+    fn month_of(&self, local_ms: i64) -> (u64, i64) {
+        // The month's number, its first day and its number of days.
+        let known = self.month.load(Ordering::Relaxed);
+        let start_ms = i64::from((known >> 8) as u32 & 0x00ff_ffff) * MS_PER_DAY;
+        if (start_ms..start_ms + i64::from(known as u8) * MS_PER_DAY).contains(&local_ms) {
+            return (known >> 32, start_ms);
+        }
+        self.look_up_month(local_ms)
+    }
+
+    #[cold]
+    fn look_up_month(&self, local_ms: i64) -> (u64, i64) {
+        let (month, start_ms) = month_of(local_ms);
+        // No month is longer, and none so short that this were not in the next one.
+        let (_, end_ms) = month_of(start_ms + 31 * MS_PER_DAY);
+        let day = |ms: i64| (ms / MS_PER_DAY).cast_unsigned();
+        // Of the time before 1970 a producer in the far west sees a few hours, if any.
+        if start_ms >= 0 {
+            let known = month << 32 | day(start_ms) << 8 | day(end_ms - start_ms);
+            self.month.store(known, Ordering::Relaxed);
+        }
+        (month, start_ms)
     }
 
     /// The time in a key starts again every month, so a process that lives longer would repeat
@@ -276,13 +305,15 @@ fn month_of(ms: i64) -> (u64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MS_PER_DAY, month_of};
+    use super::{MS_PER_DAY, UniqueKeySource, month_of};
 
     #[test]
     fn months_follow_the_calendar_for_eight_centuries() {
         let lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         let mut day = 0;
         let mut number = month_of(0).0;
+        let source = UniqueKeySource::new([127, 0, 0, 1].into(), 1, 1, 0);
+        assert_eq!(source.month_of(-1), month_of(-1));
         for year in 1970..2770 {
             for (month, length) in lengths.into_iter().enumerate() {
                 let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -291,6 +322,9 @@ mod tests {
                 let last = (day + length) * MS_PER_DAY - 1;
                 assert_eq!(month_of(first), (number, first), "{year} {month}");
                 assert_eq!(month_of(last), (number, first), "{year} {month}");
+                for ms in [first, first - 1, first, last, last] {
+                    assert_eq!(source.month_of(ms), month_of(ms), "{year} {month}");
+                }
                 day += length;
                 number += 1;
             }

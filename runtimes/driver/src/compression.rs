@@ -6,50 +6,44 @@ use std::cell::RefCell;
 use std::io::Read;
 
 use bytes::Bytes;
-use rocketmq_core::{
-    Compression, Config, InvalidMessage, PreparedMessage, SendError, SendErrorKind, SendKind,
-};
+use rocketmq_core::{Compression, Config, InvalidMessage, PreparedMessage, SendKind};
 
 use crate::producer::SendOptions;
 
 /// Compresses the body of a message if the settings ask for it and it gets smaller. Done once for
 /// all attempts.
 // Java: DefaultMQProducerImpl#tryToCompressMessage, at each attempt, and used even if larger
-// The message goes back unboxed: it does in all of the errors before.
 #[inline]
 pub(crate) fn compress_message(
-    message: PreparedMessage,
+    message: &mut PreparedMessage,
     options: &SendOptions,
     config: &Config,
-) -> Result<PreparedMessage, SendError> {
+) -> Result<(), InvalidMessage> {
     let method = options.compression.unwrap_or(config.compression);
     let small = message.body().len() < config.compress_over;
     if method == Compression::None || small && method.is_built() {
-        return Ok(message);
+        return Ok(());
     }
     compress_with(method, message, config)
 }
 
-// Apart from the rest, so that small messages are not moved to here and back.
-#[inline(never)]
 fn compress_with(
     method: Compression,
-    message: PreparedMessage,
+    message: &mut PreparedMessage,
     config: &Config,
-) -> Result<PreparedMessage, SendError> {
+) -> Result<(), InvalidMessage> {
     if !method.is_built() {
-        let error = InvalidMessage::CompressionNotBuilt { compression: method };
-        return Err(SendError::not_sent_prepared(SendErrorKind::Invalid(error), message));
+        return Err(InvalidMessage::CompressionNotBuilt { compression: method });
     }
     // The messages of a batch are stored one by one, and what says how they are compressed is not.
     if message.kind() == SendKind::Batch {
-        return Ok(message);
+        return Ok(());
     }
     let level = config.compression_level.min(method.level_max());
-    match compress(method, level, message.body()) {
-        Some(body) => Ok(message.with_body(body, method.sys_flag())),
-        None => Ok(message),
+    if let Some(body) = compress(method, level, message.body()) {
+        message.set_body(body, method.sys_flag());
     }
+    Ok(())
 }
 
 /// The compressed body, if it is smaller.

@@ -66,8 +66,12 @@ impl Content {
         }
     }
 
+    /// Takes what is to be sent and leaves nothing.
+    fn take(&mut self) -> Content {
+        std::mem::replace(self, Content::Batch(Vec::new()))
+    }
+
     #[inline]
-    #[allow(clippy::result_large_err)]
     fn prepare(self, shared: &Shared, called: ClockReading) -> Result<PreparedMessage, SendError> {
         let message = match self {
             Content::One(message) => message,
@@ -147,12 +151,97 @@ impl New {
         let message = self.content.first().ok_or_else(empty)?;
         self.options.selector.ask(&queues, message).map_err(no_route)
     }
+
+    /// Ends a send that has no queue.
+    fn refuse(
+        &mut self,
+        producer: &Producer,
+        kind: SendErrorKind,
+        said: Vec<NameServerFailure>,
+    ) -> SendError {
+        let shared = producer.shared();
+        let elapsed = shared.clock.now().saturating_since(self.called.instant);
+        let unique_key = shared.identity.next_key(self.called.wall, &*shared.clock);
+        let error = self.content.take().not_sent(kind).with_name_servers(said);
+        let error = error.with_elapsed(elapsed).or_unique_key(unique_key);
+        #[cfg(feature = "tracing")]
+        crate::telemetry::failed(&self.span, &error);
+        error
+    }
+
+    /// Prepares and submits what is to be sent, which is gone then.
+    #[inline]
+    fn submit(
+        &mut self,
+        producer: &Producer,
+        selection: Selection,
+        wait: bool,
+    ) -> Result<Open, SendError> {
+        let open = self.open(producer, selection, wait);
+        #[cfg(feature = "tracing")]
+        match &open {
+            Ok(open) => crate::telemetry::named(&self.span, open.unique_key),
+            Err(error) => crate::telemetry::failed(&self.span, error),
+        }
+        open
+    }
+
+    #[inline]
+    fn open(
+        &mut self,
+        producer: &Producer,
+        selection: Selection,
+        wait: bool,
+    ) -> Result<Open, SendError> {
+        let (shared, options) = (producer.shared(), &self.options);
+        let started = self.called.instant;
+        let alone = matches!(self.content, Content::Batch(_));
+        let mut message = self.content.take().prepare(shared, self.called)?;
+        if let Err(invalid) = compress_message(&mut message, options, &shared.config) {
+            return Err(SendError::not_sent_prepared(SendErrorKind::Invalid(invalid), message));
+        }
+        let unique_key = message.unique_key();
+        #[cfg(not(feature = "tracing"))]
+        let slot = Arc::new(Slot::new());
+        #[cfg(feature = "tracing")]
+        let slot = Arc::new(Slot::with_span(self.span.clone()));
+        let time = options.timeout.unwrap_or(shared.config.send_timeout);
+        let unlimited = options.unlimited_wait_for_room;
+        let patient = wait && unlimited.unwrap_or(shared.config.unlimited_wait_for_room);
+        let gather = producer.gathers()
+            && !alone
+            && !patient
+            && self.mode == Mode::Awaited
+            && *options == SendOptions::default()
+            && message.is_batchable();
+        let request = Request {
+            message,
+            group: producer.group_number(),
+            mode: self.mode,
+            selection,
+            when_down: options.when_down,
+            order: options.order,
+            retries_max: options.retries_max,
+            started,
+            deadline: if patient { Instant::FAR_FUTURE } else { started + time },
+            time_with_room: patient.then_some(time),
+            slot: Arc::clone(&slot),
+            announce: self.announce,
+            gather,
+        };
+        let number = match shared.submit(request, wait)? {
+            Placement::Accepted => None,
+            Placement::Waiting(number) => Some(number),
+        };
+        Ok(Open { slot, number, unique_key })
+    }
 }
 
 /// Why there is no queue, and what the name servers said.
 type Refusal = (SendErrorKind, Vec<NameServerFailure>);
 
 impl Operation {
+    #[inline]
     pub(crate) fn new(
         producer: &Producer,
         content: Content,
@@ -184,12 +273,13 @@ impl Operation {
 
     /// Submits without waiting for room.
     pub(crate) fn submit_now(mut self) -> Result<PendingSend, SendError> {
-        if let Stage::New(new) = std::mem::replace(&mut self.stage, Stage::Done) {
+        if let Stage::New(new) = &mut self.stage {
             let Some(selection) = new.selection() else {
                 let kind = SendErrorKind::Selector(SelectorFailure::WouldWait);
-                return Err(self.refuse(new, kind, Vec::new()));
+                return Err(new.refuse(&self.producer, kind, Vec::new()));
             };
-            self.submit(new, selection, false)?;
+            let open = new.submit(&self.producer, selection, false)?;
+            self.stage = Stage::Open(open);
         }
         self.into_pending()
     }
@@ -211,7 +301,9 @@ impl Operation {
 
     /// Ready when the send has ended. Pending for ever after that.
     pub(crate) fn poll_result(&mut self, cx: &Context<'_>) -> Poll<Result<Completion, SendError>> {
-        if let Err(error) = ready!(self.poll_started(cx)) {
+        if !matches!(self.stage, Stage::Open(_))
+            && let Err(error) = ready!(self.poll_started(cx))
+        {
             return Poll::Ready(Err(error));
         }
         let Stage::Open(open) = &self.stage else { return Poll::Pending };
@@ -224,21 +316,21 @@ impl Operation {
     /// Submits the message, once; before that it asks a function of the caller for the queue, if
     /// there is one.
     fn poll_started(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        let selection = match &self.stage {
-            Stage::New(new) => new.selection(),
-            Stage::Selecting(..) => None,
+        let open = match &mut self.stage {
+            // Where it is: what is to be sent is too large to be moved for nothing.
+            Stage::New(new) => match new.selection() {
+                Some(selection) => new.submit(&self.producer, selection, true),
+                None => return self.poll_selecting(cx),
+            },
+            Stage::Selecting(..) => return self.poll_selecting(cx),
             Stage::Open(_) | Stage::Done => return Poll::Ready(Ok(())),
         };
-        let Some(selection) = selection else { return self.poll_selecting(cx) };
-        match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::New(new) => Poll::Ready(self.submit(new, selection, true)),
-            _ => Poll::Ready(Ok(())),
-        }
+        Poll::Ready(self.started(open))
     }
 
     /// Gets the queues, asks the function of the caller, and submits the message.
     fn poll_selecting(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        let (new, slot) = match std::mem::replace(&mut self.stage, Stage::Done) {
+        let (mut new, slot) = match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::New(new) => {
                 let (shared, slot) = (self.producer.shared(), Arc::new(Slot::new()));
                 let topic = new.content.first().map(Message::topic).unwrap_or_default();
@@ -252,80 +344,21 @@ impl Operation {
             self.stage = Stage::Selecting(new, slot);
             return Poll::Pending;
         };
-        Poll::Ready(match new.ask(queues) {
-            Ok(selection) => self.submit(new, selection, true),
-            Err((kind, said)) => Err(self.refuse(new, kind, said)),
-        })
-    }
-
-    /// Ends a send that has no queue.
-    fn refuse(&self, new: New, kind: SendErrorKind, said: Vec<NameServerFailure>) -> SendError {
-        let shared = self.producer.shared();
-        let elapsed = shared.clock.now().saturating_since(new.called.instant);
-        let unique_key = shared.identity.next_key(new.called.wall, &*shared.clock);
-        let error = new.content.not_sent(kind).with_name_servers(said);
-        let error = error.with_elapsed(elapsed).or_unique_key(unique_key);
-        #[cfg(feature = "tracing")]
-        crate::telemetry::failed(&new.span, &error);
-        error
+        let open = match new.ask(queues) {
+            Ok(selection) => new.submit(&self.producer, selection, true),
+            Err((kind, said)) => Err(new.refuse(&self.producer, kind, said)),
+        };
+        Poll::Ready(self.started(open))
     }
 
     #[inline]
-    fn submit(&mut self, new: New, selection: Selection, wait: bool) -> Result<(), SendError> {
-        #[cfg(feature = "tracing")]
-        let span = new.span.clone();
-        let open = self.open(new, selection, wait);
-        #[cfg(feature = "tracing")]
-        match &open {
-            Ok(open) => crate::telemetry::named(&span, open.unique_key),
-            Err(error) => crate::telemetry::failed(&span, error),
-        }
-        self.stage = Stage::Open(open?);
-        Ok(())
-    }
-
-    /// Prepares and submits the message.
-    #[inline]
-    fn open(&self, new: New, selection: Selection, wait: bool) -> Result<Open, SendError> {
-        let shared = self.producer.shared();
-        let started = new.called.instant;
-        let alone = matches!(new.content, Content::Batch(_));
-        let message = new.content.prepare(shared, new.called)?;
-        let message = compress_message(message, &new.options, &shared.config)?;
-        let unique_key = message.unique_key();
-        #[cfg(not(feature = "tracing"))]
-        let slot = Arc::new(Slot::new());
-        #[cfg(feature = "tracing")]
-        let slot = Arc::new(Slot::with_span(new.span));
-        let time = new.options.timeout.unwrap_or(shared.config.send_timeout);
-        let unlimited = new.options.unlimited_wait_for_room;
-        let patient = wait && unlimited.unwrap_or(shared.config.unlimited_wait_for_room);
-        let gather = self.producer.gathers()
-            && !alone
-            && !patient
-            && new.mode == Mode::Awaited
-            && new.options == SendOptions::default()
-            && message.is_batchable();
-        let request = Request {
-            message,
-            group: self.producer.group_number(),
-            mode: new.mode,
-            selection,
-            when_down: new.options.when_down,
-            order: new.options.order,
-            retries_max: new.options.retries_max,
-            started,
-            deadline: if patient { Instant::FAR_FUTURE } else { started + time },
-            time_with_room: patient.then_some(time),
-            slot: Arc::clone(&slot),
-            announce: new.announce,
-            gather,
+    fn started(&mut self, open: Result<Open, SendError>) -> Result<(), SendError> {
+        let (stage, result) = match open {
+            Ok(open) => (Stage::Open(open), Ok(())),
+            Err(error) => (Stage::Done, Err(error)),
         };
-        let number = match shared.submit(request, wait)? {
-            Placement::Accepted => None,
-            Placement::Waiting(number) => Some(number),
-        };
-        Ok(Open { slot, number, unique_key })
+        self.stage = stage;
+        result
     }
 
     /// The caller has gone.

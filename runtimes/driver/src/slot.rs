@@ -23,10 +23,10 @@ enum State<T> {
         span: tracing::Span,
     },
     Ended {
-        result: T,
+        /// `None` once it was taken.
+        result: Option<T>,
         accepted: bool,
     },
-    Taken,
 }
 
 impl<T> Slot<T> {
@@ -51,7 +51,7 @@ impl<T> Slot<T> {
     pub(crate) fn span(&self) -> tracing::Span {
         match &*self.lock() {
             State::Pending { span, .. } => span.clone(),
-            State::Ended { .. } | State::Taken => tracing::Span::none(),
+            State::Ended { .. } => tracing::Span::none(),
         }
     }
 
@@ -63,7 +63,7 @@ impl<T> Slot<T> {
                 *op = Some(accepted);
                 if announce { waker.take() } else { None }
             }
-            State::Ended { .. } | State::Taken => None,
+            State::Ended { .. } => None,
         }
     }
 
@@ -74,7 +74,7 @@ impl<T> Slot<T> {
                 *held = true;
                 if announce { waker.take() } else { None }
             }
-            State::Ended { .. } | State::Taken => None,
+            State::Ended { .. } => None,
         }
     }
 
@@ -88,10 +88,10 @@ impl<T> Slot<T> {
         match &mut *state {
             State::Pending { op, held, waker, .. } => {
                 let (waker, accepted) = (waker.take(), op.is_some() || *held);
-                *state = State::Ended { result, accepted };
+                *state = State::Ended { result: Some(result), accepted };
                 waker
             }
-            State::Ended { .. } | State::Taken => {
+            State::Ended { .. } => {
                 debug_assert!(false, "a request ends once");
                 None
             }
@@ -102,20 +102,18 @@ impl<T> Slot<T> {
     pub(crate) fn op(&self) -> Option<OpId> {
         match &*self.lock() {
             State::Pending { op, .. } => *op,
-            State::Ended { .. } | State::Taken => None,
+            State::Ended { .. } => None,
         }
     }
 
     /// Takes the result. Pending for ever once it has been taken.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<T> {
-        let mut state = self.lock();
-        if let State::Pending { waker, .. } = &mut *state {
-            remember(waker, cx);
-            return Poll::Pending;
-        }
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Ended { result, .. } => Poll::Ready(result),
-            State::Pending { .. } | State::Taken => Poll::Pending,
+        match &mut *self.lock() {
+            State::Pending { waker, .. } => {
+                remember(waker, cx);
+                Poll::Pending
+            }
+            State::Ended { result, .. } => result.take().map_or(Poll::Pending, Poll::Ready),
         }
     }
 
@@ -128,7 +126,6 @@ impl<T> Slot<T> {
             }
             State::Pending { .. } => Poll::Ready(true),
             State::Ended { accepted, .. } => Poll::Ready(*accepted),
-            State::Taken => Poll::Ready(false),
         }
     }
 
