@@ -77,7 +77,7 @@ impl Client {
                 _ => chosen.queue_id + u32::from(planted!(QueueIdOneMore)),
             },
             endpoint: chosen.endpoint,
-            conn: None,
+            conn: chosen.conn,
             opaque: 0,
             started: self.now,
             stage: Stage::Connect,
@@ -95,7 +95,11 @@ impl Client {
             let failure = AttemptFailure::InterceptorPanicked;
             return self.attempt_failed(id, Stage::Select, failure, Delivery::NotSent, Next::Final);
         }
-        self.enqueue(chosen.endpoint, Queued::Send { op: id, number });
+        let queued = Queued::Send { op: id, number };
+        match chosen.conn {
+            Some(conn) => self.enqueue_on(conn, queued),
+            None => self.enqueue(chosen.endpoint, queued),
+        }
         if fails_with_broker {
             self.fail_if_down(id, chosen.endpoint);
         }
@@ -259,7 +263,9 @@ impl Client {
         if !under_way && op.failed.get(index).is_none() {
             return;
         }
-        let stage = op.current.as_ref().filter(|_| !under_way).map(|current| current.stage);
+        // The attempt that was answered is over: nothing of it is to be given up below.
+        let answered = if under_way { op.current.take() } else { None };
+        let stage = op.current.as_ref().map(|current| current.stage);
         let stays_out = self.leave(id);
         self.budget.earn();
         if let Some(stage) = stage {
@@ -267,13 +273,12 @@ impl Client {
             let delivery = if stays_out { Delivery::NotSent } else { Delivery::Unknown };
             self.fail_current(id, stage, AttemptFailure::GivenUp, delivery);
         }
-        let told = (under_way && self.has_interceptors()).then(|| self.current_of(id)).flatten();
+        let told = if self.has_interceptors() { answered.clone() } else { None };
         // Taken apart where it is: a send is too large to be moved for nothing.
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
-        let current = op.current.take();
-        let Some(mut receipt) = op.receipt(now, number, current, status, place) else {
+        let Some(mut receipt) = op.receipt(now, number, answered, status, place) else {
             return;
         };
         let batch = op.message.take_batch();
@@ -313,10 +318,6 @@ impl Client {
                     route.publish.brokers().iter().any(|queues| untried(queues.broker))
                 },
             )
-    }
-
-    fn current_of(&self, id: OpId) -> Option<Current> {
-        self.ops.get(id).and_then(|op| op.current.clone())
     }
 
     // ---- Failure ----------------------------------------------------------------------------

@@ -97,6 +97,12 @@ impl Client {
             return;
         };
         self.assign(queued, Some(conn));
+        self.enqueue_on(conn, queued);
+    }
+
+    /// Has a request framed on this connection, which it knows to be its own.
+    #[inline]
+    pub(super) fn enqueue_on(&mut self, conn: ConnId, queued: Queued) {
         if let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) {
             session.queue.push_back(queued);
             if session.ready && !session.dirty {

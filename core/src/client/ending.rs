@@ -128,10 +128,14 @@ impl Client {
     }
 
     /// Goes on with the shutdown once no send is open.
+    #[inline]
     pub(super) fn check_drained(&mut self) {
-        if self.life != Life::Draining || self.ops.len() > 0 {
-            return;
+        if self.life == Life::Draining && self.ops.len() == 0 {
+            self.begin_unregistering();
         }
+    }
+
+    fn begin_unregistering(&mut self) {
         self.life = Life::Unregistering;
         self.end_greetings();
         self.end_open_queries();

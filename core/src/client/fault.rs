@@ -194,12 +194,14 @@ impl Client {
         if !self.config.latency_avoidance {
             return;
         }
-        let Some(until) = broker.fault.update(now, latency, fault, &self.latency) else {
-            return;
-        };
-        self.trouble_until = self.trouble_until.max(until);
-        let broker_name = Arc::clone(&broker.name);
-        let isolated_until = until;
+        if let Some(until) = broker.fault.update(now, latency, fault, &self.latency) {
+            let broker_name = Arc::clone(&broker.name);
+            self.fault_updated(broker_name, until);
+        }
+    }
+
+    fn fault_updated(&mut self, broker_name: Arc<str>, isolated_until: Instant) {
+        self.trouble_until = self.trouble_until.max(isolated_until);
         self.event(EventSet::FAULTS, || Event::FaultUpdated { broker_name, isolated_until });
     }
 }

@@ -352,7 +352,9 @@ impl Client {
         let mut attempts_max = retries.min(limits::RETRIES_MAX) + 1;
         attempts_max += u32::from(planted!(AttemptCapIgnored));
         let order = command.order;
-        self.ops.insert(op, || Op::new(message, command, group, topic, attempts_max));
+        if let Some(slot) = self.ops.enter(op) {
+            *slot = Some(Op::new(message, command, group, topic, attempts_max));
+        }
         match order {
             None => self.route_and_attempt(op),
             Some(order) => self.begin_in_order(op, topic, order),

@@ -136,7 +136,7 @@ pub(super) struct Op {
 }
 
 impl Op {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         message: PreparedMessage,
         command: SendCommand,
@@ -287,19 +287,18 @@ impl Ops {
         self.slots.get(op.index as usize).is_some_and(|slot| slot.op.is_some())
     }
 
-    /// Puts a send into its slot, which must be free.
-    // Made in place: a send is too large to be moved for nothing.
+    /// The slot of a new send, which must be free, to be filled now.
+    // Not the send itself, which is too large to be moved for nothing.
     #[inline]
-    pub(super) fn insert(&mut self, id: OpId, make: impl FnOnce() -> Op) {
+    pub(super) fn enter(&mut self, id: OpId) -> Option<&mut Option<Op>> {
         let index = id.index as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.generation = id.generation;
-            slot.op.get_or_insert_with(make);
-            self.len += 1;
-        }
+        let slot = self.slots.get_mut(index)?;
+        slot.generation = id.generation;
+        self.len += 1;
+        Some(&mut slot.op)
     }
 
     pub(super) fn get(&self, id: OpId) -> Option<&Op> {

@@ -43,9 +43,6 @@ impl Client {
                     Ok(command) => {
                         consumed += frame.length;
                         self.dispatch(conn, frame.encoding, command, frame.body);
-                        // At once, so that what follows a farewell is dropped no matter whether it
-                        // was read together with it.
-                        self.close_if_drained(conn);
                     }
                     Err(error) => break Some(error.kind()),
                 },
@@ -120,9 +117,18 @@ impl Client {
         if code == ResponseCode::GO_AWAY {
             self.drain(conn);
         }
-        // A full table of requests may have held frames back.
-        if self.session(conn).is_some_and(|session| !session.queue.is_empty()) {
+        let Some(session) = self.session(conn) else {
+            return;
+        };
+        let (draining, held_back) = (session.draining, !session.queue.is_empty());
+        if held_back {
+            // The table of requests was full.
             self.mark_dirty(conn);
+        }
+        if draining {
+            // At once, so that what follows a farewell is dropped no matter whether it was read
+            // together with it.
+            self.close_if_drained(conn);
         }
     }
 

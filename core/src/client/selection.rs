@@ -10,7 +10,7 @@ use super::static_topic::is_mock_broker;
 use super::strategy::current::{Standing, Tried, tier};
 use super::strategy::last_tried;
 use crate::error::SendErrorKind;
-use crate::id::OpId;
+use crate::id::{ConnId, OpId};
 use crate::receipt::MessageQueue;
 use crate::selection::Selection;
 use crate::slab::Key;
@@ -21,6 +21,8 @@ pub(super) struct Chosen {
     pub(super) broker_name: Arc<str>,
     pub(super) endpoint: Key,
     pub(super) address: Arc<str>,
+    /// The connection to it, be it still dialling.
+    pub(super) conn: Option<ConnId>,
     pub(super) queue_id: u32,
     /// Another broker is left that the send has not tried.
     pub(super) others: bool,
@@ -38,9 +40,6 @@ impl Client {
         }
         let random = op.command.selection == Selection::Random;
         let drawn = random.then(|| self.rng.next_u64() as u32);
-        let Some(op) = self.ops.get(id) else {
-            return Err(SendErrorKind::Cancelled);
-        };
         let Some(topic) = self.topics.get(op.topic) else {
             return Err(SendErrorKind::TopicNotFound);
         };
@@ -48,8 +47,7 @@ impl Client {
             return Err(SendErrorKind::TopicNotFound);
         };
         if self.walks_javas_list() && !random {
-            let chosen = self.choose_listed(id).ok_or(SendErrorKind::NoWritableQueue)?;
-            return Ok(self.with_others(id, chosen));
+            return self.choose_listed(id).ok_or(SendErrorKind::NoWritableQueue);
         }
         let all = route.publish.brokers();
         // A new position for each attempt; the counters belong to the topic. Retries count for
@@ -59,7 +57,11 @@ impl Client {
         let position = drawn.unwrap_or(turn);
         let healthy = !retry && self.trouble_until <= self.now;
         let picked = if healthy { queue_at(all, position) } else { None };
-        let meant = |(broker, nth)| self.chosen(broker, route.publish.queue_id(broker, nth));
+        let meant = |(broker, nth)| {
+            let mut chosen = self.chosen(broker, route.publish.queue_id(broker, nth))?;
+            chosen.others = is_another_left(op, all, broker);
+            Some(chosen)
+        };
         // A broker's master may be gone though this route still names the broker.
         let chosen = picked
             .and_then(meant)
@@ -68,20 +70,7 @@ impl Client {
             let counter = if retry { &mut topic.retry_position } else { &mut topic.position };
             *counter = counter.wrapping_add(1);
         }
-        chosen.map(|chosen| self.with_others(id, chosen)).ok_or(SendErrorKind::NoWritableQueue)
-    }
-
-    /// Notes whether a broker is left that the send has not tried.
-    #[inline]
-    fn with_others(&self, id: OpId, mut chosen: Chosen) -> Chosen {
-        let op = self.ops.get(id);
-        let route = op.and_then(|op| self.topics.get(op.topic)?.route.as_ref());
-        if let (Some(op), Some(route)) = (op, route) {
-            let other =
-                |b: &BrokerQueues| b.broker != chosen.broker && !op.tried.contains(&b.broker);
-            chosen.others = route.publish.brokers().iter().any(other);
-        }
-        chosen
+        chosen.ok_or(SendErrorKind::NoWritableQueue)
     }
 
     /// The broker of a queue that the caller gave.
@@ -98,9 +87,11 @@ impl Client {
     pub(super) fn chosen(&self, broker: Key, queue_id: u32) -> Option<Chosen> {
         let entry = self.brokers.get(broker)?;
         let endpoint = entry.master?;
-        let address = Arc::clone(&self.endpoints.get(endpoint)?.text);
+        let known = self.endpoints.get(endpoint)?;
+        let address = Arc::clone(&known.text);
+        let conn = known.conn.filter(|_| !planted!(DialledTwice));
         let broker_name = Arc::clone(&entry.name);
-        Some(Chosen { broker, broker_name, endpoint, address, queue_id, others: false })
+        Some(Chosen { broker, broker_name, endpoint, address, conn, queue_id, others: false })
     }
 
     /// The brokers of the best tier that has any.
@@ -125,4 +116,10 @@ impl Client {
         let Some(best) = best else { return Vec::new() };
         all.iter().copied().filter(|queues| tier_of(queues) == Some(best)).collect()
     }
+}
+
+/// Whether a broker is left that the send has not tried and does not try now.
+#[inline]
+pub(super) fn is_another_left(op: &Op, all: &[BrokerQueues], now: Key) -> bool {
+    all.iter().any(|queues| queues.broker != now && !op.tried.contains(&queues.broker))
 }

@@ -49,7 +49,24 @@ pub(super) enum Fault {
 }
 
 /// Reads the table. `retry_codes` are codes outside it that are worth another broker.
+// Apart from the rest of the table: nearly all answers are of this kind.
+#[inline]
 pub(super) fn verdict(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict {
+    let fails = planted!(WeakAcknowledgementFails) && code != ResponseCode::SUCCESS;
+    match SendStatus::from_code(code).filter(|_| !fails) {
+        Some(status) => Verdict {
+            attempt: AttemptVerdict::Stored(status),
+            next: Next::Final,
+            refresh_route: false,
+            fault: Fault::Success,
+            denied: false,
+        },
+        None => not_stored(code, remark, retry_codes),
+    }
+}
+
+/// The rows of the answers that do not say that the message is stored.
+fn not_stored(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict {
     use Delivery::{Refused, Unknown};
     let row = |delivery, next, refresh_route, fault| Verdict {
         attempt: AttemptVerdict::Failed(delivery),
@@ -59,11 +76,6 @@ pub(super) fn verdict(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> 
         denied: false,
     };
     let denied = Verdict { denied: true, ..row(Refused, Next::Final, false, Fault::None) };
-    let fails = planted!(WeakAcknowledgementFails) && code != ResponseCode::SUCCESS;
-    if let Some(status) = SendStatus::from_code(code).filter(|_| !fails) {
-        let attempt = AttemptVerdict::Stored(status);
-        return Verdict { attempt, ..row(Unknown, Next::Final, false, Fault::Success) };
-    }
     match code {
         ResponseCode::SERVICE_NOT_AVAILABLE if planted!(Row14Final) => {
             row(Refused, Next::Final, true, Fault::Unavailable)

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::Client;
 use super::operation::Op;
 use super::publish::PublishInfo;
-use super::selection::Chosen;
+use super::selection::{Chosen, is_another_left};
 use crate::id::OpId;
 use crate::output::{Event, EventSet};
 use crate::slab::Key;
@@ -133,7 +133,11 @@ impl Client {
             self.event(EventSet::FAULTS, || Event::FaultUpdated { broker_name, isolated_until });
         }
         let (broker, queue_id) = queue?;
-        self.chosen(broker, queue_id)
+        let mut chosen = self.chosen(broker, queue_id)?;
+        let op = self.ops.get(id)?;
+        let route = self.topics.get(op.topic)?.route.as_ref()?;
+        chosen.others = is_another_left(op, route.publish.brokers(), broker);
+        Some(chosen)
     }
 }
 
