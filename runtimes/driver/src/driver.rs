@@ -423,8 +423,8 @@ impl<R: Runtime> Driver<R> {
 
     /// Gives back the room of what has ended.
     fn release(&mut self) {
-        let stats = self.ledger.stats(self.open_connections);
-        self.shared.release(&stats, &mut self.ledger.ended, &mut self.ledger.wakers);
+        let counts = self.ledger.counts(self.open_connections);
+        self.shared.release(counts, &mut self.ledger.ended, &mut self.ledger.wakers);
     }
 
     fn connect(&mut self, now: Instant, id: ConnId, address: &rocketmq_core::Address) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rocketmq_core::wire::SendStatus;
 use rocketmq_core::{Completion, Delivery, Instant, OpId, Room, SendError, SendErrorKind};
 
-use crate::client::{CloseReport, Stats};
+use crate::client::CloseReport;
 use crate::histogram::Recorder;
 use crate::shared::{Ended, Request, SendSlot};
 use crate::slot::Slot;
@@ -19,7 +19,7 @@ pub(crate) struct Ledger {
     /// By index of the operation.
     open: Vec<Option<Open>>,
     epochs: Epochs,
-    stats: Stats,
+    counts: Counts,
     /// Sends whose room is to be given back.
     pub(crate) ended: Vec<Ended>,
     /// Callers to be woken once no lock is held, all together.
@@ -40,6 +40,20 @@ struct Open {
     others: Vec<Member>,
 }
 
+/// The counters of [`Stats`](crate::Stats) that the driver keeps, passed on with each of its turns.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) weak: u64,
+    pub(crate) oneway: u64,
+    pub(crate) refused: u64,
+    pub(crate) not_sent: u64,
+    pub(crate) unknown: u64,
+    pub(crate) retries: u64,
+    pub(crate) connections: usize,
+}
+
 /// A send that left as part of a batch.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -54,7 +68,7 @@ impl Ledger {
         Ledger {
             open: Vec::new(),
             epochs: Epochs::new(),
-            stats: Stats::default(),
+            counts: Counts::default(),
             ended: Vec::new(),
             wakers: Vec::new(),
             latency,
@@ -73,14 +87,14 @@ impl Ledger {
             let epoch = self.epochs.enter();
             let others = Vec::new();
             *entry = Some(Open { generation: op.generation, slot, room, epoch, others });
-            self.stats.accepted += 1;
+            self.counts.accepted += 1;
         }
     }
 
     /// Notes that `others` left with the send `op`, which comes first, and end with it.
     pub(crate) fn join(&mut self, op: OpId, others: Vec<Member>) {
         if let Some(Some(open)) = self.open.get_mut(op.index as usize) {
-            self.stats.accepted += others.len() as u64;
+            self.counts.accepted += others.len() as u64;
             open.others = others;
         }
     }
@@ -94,21 +108,32 @@ impl Ledger {
         if open.others.is_empty() {
             self.end_one(&open.slot, result);
         } else {
-            let mut results = apart(result, open.others.len() + 1).into_iter();
-            self.end_one(&open.slot, results.next().unwrap_or_else(lost));
-            // The attempts were those of the one batch.
-            let retries = self.stats.retries;
-            for Member { slot, room, later } in open.others {
-                let result = results.next().unwrap_or_else(lost);
-                self.end_one(&slot, called_later(result, later));
-                self.ended.push(Ended { op: None, room });
-            }
-            self.stats.retries = retries;
+            self.end_batch(&open.slot, open.others, result);
         }
         self.epochs.leave(open.epoch, &mut self.wakers);
         self.ended.push(Ended { op: Some(op), room: open.room });
     }
 
+    fn end_batch(
+        &mut self,
+        first: &Arc<SendSlot>,
+        others: Vec<Member>,
+        result: Result<Completion, SendError>,
+    ) {
+        let mut results = apart(result, others.len() + 1).into_iter();
+        self.end_one(first, results.next().unwrap_or_else(lost));
+        // The attempts were those of the one batch.
+        let retries = self.counts.retries;
+        for Member { slot, room, later } in others {
+            let result = results.next().unwrap_or_else(lost);
+            self.end_one(&slot, called_later(result, later));
+            self.ended.push(Ended { op: None, room });
+        }
+        self.counts.retries = retries;
+    }
+
+    // Forced: a result is too large to be moved for nothing.
+    #[inline(always)]
     fn end_one(&mut self, slot: &Arc<SendSlot>, result: Result<Completion, SendError>) {
         #[cfg(feature = "tracing")]
         crate::telemetry::ended(&slot.span(), &result);
@@ -121,7 +146,7 @@ impl Ledger {
 
     /// Ends a send that waited for room and gets none.
     pub(crate) fn refuse(&mut self, request: Request, kind: SendErrorKind, now: Instant) {
-        self.stats.not_sent += 1;
+        self.counts.not_sent += 1;
         if let Some(report) = &mut self.report {
             report.failed += 1;
             report.failures.push((request.message.unique_key(), Delivery::NotSent));
@@ -148,8 +173,8 @@ impl Ledger {
     }
 
     /// The counters, with the number of connections filled in.
-    pub(crate) fn stats(&self, connections: usize) -> Stats {
-        Stats { connections, ..self.stats.clone() }
+    pub(crate) fn counts(&self, connections: usize) -> Counts {
+        Counts { connections, ..self.counts }
     }
 
     /// The span of a send that has not ended.
@@ -174,39 +199,40 @@ impl Ledger {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
+    #[inline]
     fn count(&mut self, result: &Result<Completion, SendError>) {
-        let stats = &mut self.stats;
+        let counts = &mut self.counts;
         let failed = match result {
             Ok(Completion::Stored(receipt)) => {
-                stats.acknowledged += 1;
+                counts.acknowledged += 1;
                 self.latency.record(receipt.elapsed);
-                stats.weak += u64::from(receipt.status != SendStatus::SendOk);
+                counts.weak += u64::from(receipt.status != SendStatus::SendOk);
                 receipt.failed_attempts.len()
             }
             Ok(Completion::StoredBatch(receipts)) => {
-                stats.acknowledged += 1;
+                counts.acknowledged += 1;
                 let first = receipts.first();
                 if let Some(receipt) = first {
                     self.latency.record(receipt.elapsed);
                 }
-                stats.weak += u64::from(first.is_some_and(|r| r.status != SendStatus::SendOk));
+                counts.weak += u64::from(first.is_some_and(|r| r.status != SendStatus::SendOk));
                 first.map_or(0, |receipt| receipt.failed_attempts.len())
             }
             Ok(Completion::Sent(receipt)) => {
-                stats.oneway += 1;
+                counts.oneway += 1;
                 receipt.failed_attempts.len()
             }
             Ok(_) => 0,
             Err(error) => {
                 match error.delivery() {
-                    Delivery::NotSent => stats.not_sent += 1,
-                    Delivery::Refused => stats.refused += 1,
-                    Delivery::Unknown => stats.unknown += 1,
+                    Delivery::NotSent => counts.not_sent += 1,
+                    Delivery::Refused => counts.refused += 1,
+                    Delivery::Unknown => counts.unknown += 1,
                 }
                 error.attempts().len().saturating_sub(1)
             }
         };
-        stats.retries += failed as u64;
+        counts.retries += failed as u64;
     }
 }
 

@@ -18,6 +18,7 @@ use crate::events::Hub;
 use crate::gather::{AutoBatch, Gatherer, Group, Held};
 use crate::histogram::Recorder;
 use crate::identity::Identity;
+use crate::ledger::Counts;
 use crate::query::QuerySlot;
 use crate::runtime::Clock;
 use crate::signal::Signal;
@@ -210,7 +211,7 @@ struct State {
     gatherers: BTreeMap<u32, Gatherer>,
     /// When the next of it leaves.
     leaves_at: Instant,
-    stats: Stats,
+    counts: Counts,
 }
 
 impl Shared {
@@ -235,7 +236,7 @@ impl Shared {
             groups: Vec::new(),
             gatherers: BTreeMap::new(),
             leaves_at: Instant::FAR_FUTURE,
-            stats: Stats::default(),
+            counts: Counts::default(),
         };
         Shared {
             config,
@@ -438,13 +439,25 @@ impl Shared {
     /// Counters, as of the driver's latest turn.
     pub(crate) fn stats(&self) -> Stats {
         let state = self.lock();
-        let mut stats = state.stats.clone();
-        stats.in_flight = state.admission.messages();
-        stats.in_flight_bytes = state.admission.bytes();
-        stats.waiting = state.waiting.len();
+        let counts = state.counts;
+        let (in_flight, in_flight_bytes) = (state.admission.messages(), state.admission.bytes());
+        let waiting = state.waiting.len();
         drop(state);
-        stats.latency = self.latency.snapshot();
-        stats
+        Stats {
+            accepted: counts.accepted,
+            acknowledged: counts.acknowledged,
+            weak: counts.weak,
+            oneway: counts.oneway,
+            refused: counts.refused,
+            not_sent: counts.not_sent,
+            unknown: counts.unknown,
+            retries: counts.retries,
+            in_flight,
+            in_flight_bytes,
+            waiting,
+            connections: counts.connections,
+            latency: self.latency.snapshot(),
+        }
     }
 
     /// `false` if there is no driver any more that could answer.
@@ -466,13 +479,13 @@ impl Shared {
     pub(crate) fn exchange(
         &self,
         now: Instant,
-        stats: &Stats,
+        counts: Counts,
         batch: &mut VecDeque<Command>,
         expired: &mut Vec<(Request, Bound)>,
         wakers: &mut Vec<Waker>,
     ) -> Exchange {
         let mut state = self.lock();
-        state.stats.clone_from(stats);
+        state.counts = counts;
         state.expire(now, expired);
         state.admit(wakers);
         state.let_go_due(now);
@@ -483,9 +496,9 @@ impl Shared {
 
     /// Gives back the room of what has ended, and lets in who waits for it. `wakers` are to be
     /// woken afterwards.
-    pub(crate) fn release(&self, stats: &Stats, ended: &mut Vec<Ended>, wakers: &mut Vec<Waker>) {
+    pub(crate) fn release(&self, counts: Counts, ended: &mut Vec<Ended>, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
-        state.stats.clone_from(stats);
+        state.counts = counts;
         for Ended { op, room } in ended.drain(..) {
             state.admission.release(room);
             if let Some(op) = op {
@@ -578,9 +591,13 @@ impl State {
     /// Lets in who waits, as far as there is room. To be called whenever room was given back or
     /// somebody left the queue.
     fn admit(&mut self, wakers: &mut Vec<Waker>) {
+        let mut admitted = self.admission.poll_admitted();
+        if admitted.is_none() {
+            return;
+        }
         // Those who had to wait leave together with the others that are let in now.
         let mut gathered: BTreeMap<u32, Gatherer> = BTreeMap::new();
-        while let Some((number, room)) = self.admission.poll_admitted() {
+        while let Some((number, room)) = admitted {
             match self.waiting.remove(&number) {
                 Some(request) if request.gather && self.gatherers.contains_key(&request.group) => {
                     wakers.extend(request.slot.hold(request.announce));
@@ -595,6 +612,7 @@ impl State {
                 Some(request) => wakers.extend(self.accept(request, room)),
                 None => self.admission.release(room),
             }
+            admitted = self.admission.poll_admitted();
         }
         for mut gatherer in gathered.into_values() {
             let mut leaving = Vec::new();

@@ -18,10 +18,10 @@ use crate::slot::Slot;
 impl<R: Runtime> Driver<R> {
     pub(super) fn take_commands(&mut self, now: Instant) -> Exchange {
         self.shared.identity.check_process();
-        let stats = self.ledger.stats(self.open_connections);
+        let counts = self.ledger.counts(self.open_connections);
         let exchange = self.shared.exchange(
             now,
-            &stats,
+            counts,
             &mut self.batch,
             &mut self.expired,
             &mut self.ledger.wakers,
@@ -157,6 +157,7 @@ impl<R: Runtime> Driver<R> {
         self.send_with(now, op, room, request, Vec::new());
     }
 
+    #[inline]
     fn send_with(
         &mut self,
         now: Instant,

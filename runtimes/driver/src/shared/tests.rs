@@ -121,13 +121,13 @@ fn play(order: &[Step]) -> [u32; 3] {
     };
     for step in order.iter().chain(&[Step::Exchange]) {
         match step {
-            Step::Release => shared.release(&Stats::default(), &mut held, &mut wakers),
+            Step::Release => shared.release(Counts::default(), &mut held, &mut wakers),
             Step::Cancel => shared.cancel(&slots[1], Some(0)),
             Step::Expire | Step::Exchange => {
                 let now = if *step == Step::Expire { DEADLINE } else { Instant::ZERO };
                 let mut batch = VecDeque::new();
-                let stats = Stats::default();
-                shared.exchange(now, &stats, &mut batch, &mut expired, &mut wakers);
+                let counts = Counts::default();
+                shared.exchange(now, counts, &mut batch, &mut expired, &mut wakers);
                 for (request, bound) in expired.drain(..) {
                     request.refuse(SendErrorKind::Backpressure(bound), now);
                 }
@@ -173,9 +173,9 @@ fn the_driver_is_told_of_deadlines_and_sleeps_only_when_nothing_is_to_be_done() 
     shared.submit(request(&shared), true).unwrap();
     assert!(!shared.may_sleep(Instant::FAR_FUTURE));
     let (mut batch, mut expired, mut wakers) = (VecDeque::new(), Vec::new(), Vec::new());
-    let stats = Stats::default();
+    let counts = Counts::default();
     let now = Instant::ZERO;
-    shared.exchange(now, &stats, &mut batch, &mut expired, &mut wakers);
+    shared.exchange(now, counts, &mut batch, &mut expired, &mut wakers);
     shared.submit(request(&shared), true).unwrap();
     assert!(!shared.may_sleep(Instant::FAR_FUTURE), "it would sleep through a deadline");
     assert!(shared.may_sleep(DEADLINE));
