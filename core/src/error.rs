@@ -342,8 +342,8 @@ pub enum SendErrorKind {
     NoSuchQueue(Box<str>),
     /// The time of the send was over.
     #[error(
-        "the time of the send is over; see the attempts for where it went, and give it more if \
-         the brokers are well"
+        "the time of the send is over; give it more if the brokers are well; the attempts, if \
+         there were any, say where it went"
     )]
     Timeout,
     /// The time of the send was over before its turn came: earlier sends with the same order key
