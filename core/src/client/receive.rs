@@ -122,7 +122,7 @@ impl Client {
         };
         let (draining, held_back) = (session.draining, !session.queue.is_empty());
         if held_back {
-            // The table of requests was full.
+            // Frames may have waited for this: the table of requests has room again.
             self.mark_dirty(conn);
         }
         if draining {

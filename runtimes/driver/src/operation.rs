@@ -66,11 +66,6 @@ impl Content {
         }
     }
 
-    /// Takes what is to be sent and leaves nothing.
-    fn take(&mut self) -> Content {
-        std::mem::replace(self, Content::Batch(Vec::new()))
-    }
-
     #[inline]
     fn prepare(self, shared: &Shared, called: ClockReading) -> Result<PreparedMessage, SendError> {
         let message = match self {
@@ -88,7 +83,8 @@ impl Content {
 }
 
 struct New {
-    content: Content,
+    /// `None` once it was taken to be submitted, in case that panics.
+    content: Option<Content>,
     options: SendOptions,
     mode: Mode,
     called: ClockReading,
@@ -124,6 +120,10 @@ impl New {
         self.called.instant + self.options.timeout.unwrap_or(shared.config.send_timeout)
     }
 
+    fn first(&self) -> Option<&Message> {
+        self.content.as_ref().and_then(Content::first)
+    }
+
     fn selection(&self) -> Option<Selection> {
         self.options.selector.selection(self.options.order)
     }
@@ -148,36 +148,38 @@ impl New {
             _ => no_route(SendErrorKind::DriverStopped),
         })?;
         let empty = || no_route(SendErrorKind::InvalidBatch(Box::new(InvalidBatch::Empty)));
-        let message = self.content.first().ok_or_else(empty)?;
+        let message = self.first().ok_or_else(empty)?;
         self.options.selector.ask(&queues, message).map_err(no_route)
     }
 
     /// Ends a send that has no queue.
     fn refuse(
-        &mut self,
+        &self,
         producer: &Producer,
+        content: Content,
         kind: SendErrorKind,
         said: Vec<NameServerFailure>,
     ) -> SendError {
         let shared = producer.shared();
         let elapsed = shared.clock.now().saturating_since(self.called.instant);
         let unique_key = shared.identity.next_key(self.called.wall, &*shared.clock);
-        let error = self.content.take().not_sent(kind).with_name_servers(said);
+        let error = content.not_sent(kind).with_name_servers(said);
         let error = error.with_elapsed(elapsed).or_unique_key(unique_key);
         #[cfg(feature = "tracing")]
         crate::telemetry::failed(&self.span, &error);
         error
     }
 
-    /// Prepares and submits what is to be sent, which is gone then.
+    /// Prepares and submits what is to be sent.
     #[inline]
     fn submit(
-        &mut self,
+        &self,
         producer: &Producer,
+        content: Content,
         selection: Selection,
         wait: bool,
     ) -> Result<Open, SendError> {
-        let open = self.open(producer, selection, wait);
+        let open = self.open(producer, content, selection, wait);
         #[cfg(feature = "tracing")]
         match &open {
             Ok(open) => crate::telemetry::named(&self.span, open.unique_key),
@@ -188,15 +190,16 @@ impl New {
 
     #[inline]
     fn open(
-        &mut self,
+        &self,
         producer: &Producer,
+        content: Content,
         selection: Selection,
         wait: bool,
     ) -> Result<Open, SendError> {
         let (shared, options) = (producer.shared(), &self.options);
         let started = self.called.instant;
-        let alone = matches!(self.content, Content::Batch(_));
-        let mut message = self.content.take().prepare(shared, self.called)?;
+        let alone = matches!(content, Content::Batch(_));
+        let mut message = content.prepare(shared, self.called)?;
         if let Err(invalid) = compress_message(&mut message, options, &shared.config) {
             return Err(SendError::not_sent_prepared(SendErrorKind::Invalid(invalid), message));
         }
@@ -253,7 +256,7 @@ impl Operation {
         #[cfg(feature = "tracing")]
         let span = crate::telemetry::span(content.messages(), &producer.shared().config);
         let new = New {
-            content,
+            content: Some(content),
             options,
             mode,
             called,
@@ -273,12 +276,14 @@ impl Operation {
 
     /// Submits without waiting for room.
     pub(crate) fn submit_now(mut self) -> Result<PendingSend, SendError> {
-        if let Stage::New(new) = &mut self.stage {
+        if let Stage::New(new) = &mut self.stage
+            && let Some(content) = new.content.take()
+        {
             let Some(selection) = new.selection() else {
                 let kind = SendErrorKind::Selector(SelectorFailure::WouldWait);
-                return Err(new.refuse(&self.producer, kind, Vec::new()));
+                return Err(new.refuse(&self.producer, content, kind, Vec::new()));
             };
-            let open = new.submit(&self.producer, selection, false)?;
+            let open = new.submit(&self.producer, content, selection, false)?;
             self.stage = Stage::Open(open);
         }
         self.into_pending()
@@ -318,10 +323,11 @@ impl Operation {
     fn poll_started(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
         let open = match &mut self.stage {
             // Where it is: what is to be sent is too large to be moved for nothing.
-            Stage::New(new) => match new.selection() {
-                Some(selection) => new.submit(&self.producer, selection, true),
-                None => return self.poll_selecting(cx),
-            },
+            Stage::New(new) => {
+                let Some(selection) = new.selection() else { return self.poll_selecting(cx) };
+                let Some(content) = new.content.take() else { return Poll::Pending };
+                new.submit(&self.producer, content, selection, true)
+            }
             Stage::Selecting(..) => return self.poll_selecting(cx),
             Stage::Open(_) | Stage::Done => return Poll::Ready(Ok(())),
         };
@@ -333,7 +339,7 @@ impl Operation {
         let (mut new, slot) = match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::New(new) => {
                 let (shared, slot) = (self.producer.shared(), Arc::new(Slot::new()));
-                let topic = new.content.first().map(Message::topic).unwrap_or_default();
+                let topic = new.first().map(Message::topic).unwrap_or_default();
                 shared.queues(topic, &slot, new.deadline(shared));
                 (new, slot)
             }
@@ -344,9 +350,11 @@ impl Operation {
             self.stage = Stage::Selecting(new, slot);
             return Poll::Pending;
         };
-        let open = match new.ask(queues) {
-            Ok(selection) => new.submit(&self.producer, selection, true),
-            Err((kind, said)) => Err(new.refuse(&self.producer, kind, said)),
+        let asked = new.ask(queues);
+        let Some(content) = new.content.take() else { return Poll::Pending };
+        let open = match asked {
+            Ok(selection) => new.submit(&self.producer, content, selection, true),
+            Err((kind, said)) => Err(new.refuse(&self.producer, content, kind, said)),
         };
         Poll::Ready(self.started(open))
     }

@@ -14,6 +14,12 @@ const UPTIME_MS: i64 = 90_061_000;
 // Java: MessageStoreConfig#maxMsgsNumBatch, defaultQueryMaxNum.
 const SEARCH_MAX: usize = 32;
 
+/// What the index has of a key, and all that it has: other keys may have the same.
+// Java: IndexFile#indexKeyHashMethod.
+fn index_hash(key: &str) -> i32 {
+    key.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+}
+
 impl Broker {
     /// Answers a request of an application that does not send.
     // Java: AdminBrokerProcessor, QueryMessageProcessor.
@@ -97,10 +103,11 @@ impl Broker {
         let asked = usize::try_from(number(command, "maxNum")?).unwrap_or(0);
         let most = if unique { SEARCH_MAX } else { asked.min(SEARCH_MAX) };
         let named = |stored: &&Stored| {
-            if unique {
-                return stored.unique_key.as_deref() == Some(key);
+            let same = |known: &str| index_hash(known) == index_hash(key);
+            match unique {
+                true => stored.unique_key.as_deref().is_some_and(same),
+                false => stored.keys.as_deref().is_some_and(|keys| keys.split(' ').any(same)),
             }
-            stored.keys.as_deref().is_some_and(|keys| keys.split(' ').any(|known| known == key))
         };
         let in_time =
             |stored: &&Stored| (from..=until).contains(&wall_ms(context.config, stored.store_ns));

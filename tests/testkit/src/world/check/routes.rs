@@ -82,9 +82,10 @@ pub(super) struct TopicView {
     pub(super) maybe: Vec<Published>,
     /// Made from the default topic, or not understood: it cannot be told what is in force.
     pub(super) vague: bool,
-    /// Since when name servers may be saying that there is no such topic.
-    missing: Option<Moment>,
-    /// When an attempt last began.
+    /// Since when name servers may be saying that there is no such topic, and when one said so
+    /// last.
+    missing: Option<(Moment, Moment)>,
+    /// When a send last began.
     used: Moment,
 }
 
@@ -145,7 +146,7 @@ impl Routes {
         let Some(known) = self.clients.get_mut(frame.client) else { return };
         if frame.answer.is_none() && answer.code == TOPIC_NOT_EXIST {
             if let Some(view) = known.topics.get_mut(frame.topic()) {
-                view.missing.get_or_insert(facts.now);
+                view.missing.get_or_insert((facts.now, facts.now)).1 = facts.now;
             }
             return;
         }
@@ -208,7 +209,8 @@ impl Routes {
             Event::AttemptStarted { op, .. } => {
                 let Some(send) = facts.by_op(client, *op) else { return };
                 let Some(start) = facts.sends[send].starts.last() else { return };
-                if let Some(view) = known.topics.get_mut(&facts.sends[send].topic) {
+                let view = known.topics.get_mut(&facts.sends[send].topic);
+                if let Some(view) = view.filter(|_| start.number == 1) {
                     view.used = facts.now;
                 }
                 known.started(facts, send, start, found);
@@ -323,10 +325,14 @@ impl Known {
                 && published.len() == brokers as usize
                 && sum == u64::from(queues)
         };
-        let answered = self.fresh.iter().rev().find(says).cloned();
+        let mut said = self.fresh.iter().rev().filter(says);
+        let answered = said.next().cloned();
+        let certain = said.next().is_none();
         match answered {
             Some(answered) => {
-                self.kept(facts, topic, &answered, found);
+                if certain {
+                    self.kept(facts, topic, &answered, found);
+                }
                 self.adopt(facts, client, &answered, Some(topic));
             }
             // Parts of a route from the default topic stay for a while.
@@ -345,7 +351,7 @@ impl Known {
         let now = published(&answered.route, None);
         let same = view.sure.as_ref() == Some(&now) && view.maybe.iter().all(|it| *it == now);
         let passed = |since: Moment, long: u64| facts.now.ns.saturating_sub(since.ns) >= long;
-        let lapsed = view.missing.is_some_and(|since| passed(since, GRACE));
+        let lapsed = view.missing.is_some_and(|(since, _)| passed(since, GRACE));
         if same && answered.topic == topic && !lapsed && !passed(view.used, IDLE_MAX) {
             found.add(17, format!("the route of {topic} was lost before its time"));
         }
@@ -373,7 +379,7 @@ impl Known {
             }
             view.sure = Some(published);
             view.maybe.clear();
-            view.missing = None;
+            view.missing = view.missing.filter(|(_, last)| *last > answered.at);
         }
         for broker in answered.route.brokers.iter().filter(|broker| is_somewhere(broker)) {
             let address = master_of(broker);
