@@ -65,6 +65,7 @@ mod output;
 mod prepared;
 mod query;
 mod queues;
+mod recall;
 mod receipt;
 mod rng;
 mod selection;
@@ -100,6 +101,7 @@ pub use query::{
     Target, TopicSettings, TopicType,
 };
 pub use queues::{PublishQueues, QueueRange, QueuesError};
+pub use recall::{RecallHandle, RecallHandleError};
 pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};
 pub use rng::Rng;
 pub use selection::{OrderKey, Selection, SelectorFailure, WhenDown};

@@ -34,6 +34,10 @@ pub const JSON_DEPTH_MAX: usize = 32;
 /// Longest remark kept of an answer, in bytes. A remark is shown to people; 4 KiB is enough.
 pub const REMARK_LENGTH_MAX: usize = 4 * 1024;
 
+/// Longest handle of a timer message that is read, in bytes. It holds a topic, a broker's name, a
+/// number and a unique key, and goes into the header of a request.
+pub const RECALL_HANDLE_LENGTH_MAX: usize = 1024;
+
 /// Longest time between the first and the last byte of a received frame.
 pub const PARTIAL_FRAME_AGE_MAX: Duration = Duration::from_secs(15);
 

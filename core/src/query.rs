@@ -109,6 +109,18 @@ pub enum QueryRequest {
         /// The most that are wanted. A broker has a bound of its own, mostly 32.
         max: u32,
     },
+    /// Takes a timer message back before it is delivered; of the broker that has it. Gives
+    /// [`AnswerValue::Done`].
+    Recall {
+        /// Its topic.
+        topic: Box<str>,
+        /// The group that asks, as servers know it.
+        producer_group: Box<str>,
+        /// The broker, as the handle names it.
+        broker_name: Box<str>,
+        /// The text of its [`RecallHandle`](crate::RecallHandle).
+        handle: Box<str>,
+    },
     /// What a broker says about itself. Gives [`AnswerValue::Broker`].
     BrokerInfo,
 }
@@ -125,6 +137,7 @@ impl QueryRequest {
             QueryRequest::EarliestTime { .. } => "time of the oldest message",
             QueryRequest::ViewMessage { .. } => "message by its place",
             QueryRequest::FindMessages { .. } => "messages by key",
+            QueryRequest::Recall { .. } => "recall of the message",
             QueryRequest::BrokerInfo => "description of the broker",
         }
     }
@@ -139,6 +152,7 @@ impl QueryRequest {
             QueryRequest::EarliestTime { .. } => RequestCode::GET_EARLIEST_MSG_STORETIME,
             QueryRequest::ViewMessage { .. } => RequestCode::VIEW_MESSAGE_BY_ID,
             QueryRequest::FindMessages { .. } => RequestCode::QUERY_MESSAGE,
+            QueryRequest::Recall { .. } => RequestCode::RECALL_MESSAGE,
             QueryRequest::BrokerInfo => RequestCode::GET_BROKER_RUNTIME_INFO,
         }
     }
@@ -157,7 +171,8 @@ impl QueryRequest {
             | QueryRequest::SearchOffset { topic, .. }
             | QueryRequest::EarliestTime { topic, .. }
             | QueryRequest::ViewMessage { topic, .. }
-            | QueryRequest::FindMessages { topic, .. } => {
+            | QueryRequest::FindMessages { topic, .. }
+            | QueryRequest::Recall { topic, .. } => {
                 *topic = namespace::wrap(namespace, topic).into();
                 check_topic(topic, "").map_err(QueryErrorKind::InvalidTopic)
             }
@@ -395,6 +410,35 @@ pub enum QueryErrorKind {
          a send's receipt"
     )]
     InvalidId,
+    /// The text is not the handle of a timer message.
+    #[error("the text is not the handle of a timer message; it stands in the receipt of its send")]
+    InvalidRecallHandle,
+    /// The handle is that of a message of another topic, which servers know under this name.
+    #[error(
+        "the handle is of a message in the topic that servers call \"{0}\"; name that topic, with \
+         a client of its namespace"
+    )]
+    ForeignRecallHandle(Box<str>),
+    /// The broker does not recall this message.
+    #[error(
+        "the broker does not recall the message: {remark}; it may have been delivered by now, or \
+         the handle is another broker's"
+    )]
+    NotRecallable {
+        /// Its explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
+    /// The broker recalls no messages at all.
+    #[error(
+        "the broker recalls no messages ({code}: {remark}); it needs RocketMQ 5.3.2 or newer with \
+         recallMessageEnable=true"
+    )]
+    RecallDisabled {
+        /// Its answer.
+        code: ResponseCode,
+        /// Its explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
     /// The servers do not know the topic.
     #[error("the topic does not exist; check its name or create it")]
     TopicNotFound,
@@ -479,7 +523,9 @@ impl QueryError {
     pub fn code(&self) -> Option<ResponseCode> {
         match &self.0.kind {
             QueryErrorKind::Refused { code, .. }
+            | QueryErrorKind::RecallDisabled { code, .. }
             | QueryErrorKind::PermissionDenied { code, .. } => Some(*code),
+            QueryErrorKind::NotRecallable { .. } => Some(ResponseCode::ILLEGAL_OPERATION),
             _ => None,
         }
     }
@@ -488,6 +534,8 @@ impl QueryError {
     pub fn remark(&self) -> Option<&str> {
         match &self.0.kind {
             QueryErrorKind::Refused { remark, .. }
+            | QueryErrorKind::RecallDisabled { remark, .. }
+            | QueryErrorKind::NotRecallable { remark }
             | QueryErrorKind::PermissionDenied { remark, .. } => Some(remark),
             _ => None,
         }

@@ -272,7 +272,7 @@ fn read(
         QueryRequest::Route { .. } => {
             AnswerValue::Route(decode_route(body).map_err(|error| bad(error.to_string()))?)
         }
-        QueryRequest::CreateTopic { .. } => AnswerValue::Done,
+        QueryRequest::CreateTopic { .. } | QueryRequest::Recall { .. } => AnswerValue::Done,
         QueryRequest::MaxOffset { .. }
         | QueryRequest::MinOffset { .. }
         | QueryRequest::SearchOffset { .. } => AnswerValue::Offset(number("offset")?),
@@ -294,6 +294,7 @@ fn read(
 
 fn refusal(request: &QueryRequest, code: ResponseCode, remark: Box<str>) -> QueryErrorKind {
     let views = matches!(request, QueryRequest::ViewMessage { .. });
+    let recalls = matches!(request, QueryRequest::Recall { .. });
     match code {
         ResponseCode::TOPIC_NOT_EXIST => QueryErrorKind::TopicNotFound,
         // Java: QueryMessageProcessor#queryMessage
@@ -305,6 +306,14 @@ fn refusal(request: &QueryRequest, code: ResponseCode, remark: Box<str>) -> Quer
         // No code besides the refusals of the client itself is one here.
         code if verdict(code, &remark, &[]).denied => {
             QueryErrorKind::PermissionDenied { code, remark }
+        }
+        // Java: RecallMessageProcessor#processRequest [5.3.2]
+        ResponseCode::ILLEGAL_OPERATION if recalls => QueryErrorKind::NotRecallable { remark },
+        ResponseCode::REQUEST_CODE_NOT_SUPPORTED if recalls => {
+            QueryErrorKind::RecallDisabled { code, remark }
+        }
+        ResponseCode::NO_PERMISSION if recalls && remark.starts_with("recall failed") => {
+            QueryErrorKind::RecallDisabled { code, remark }
         }
         code => QueryErrorKind::Refused { code, remark },
     }
@@ -346,6 +355,16 @@ pub(super) fn encode_query(
             alloc::vec![("topic", topic.to_string()), ("offset", offset)]
         }
         QueryRequest::FindMessages { topic, key, unique, max } => search(topic, key, *unique, *max),
+        // Java: RecallMessageRequestHeader
+        QueryRequest::Recall { topic, producer_group, broker_name, handle } => {
+            let own = |text: &str| text.to_string();
+            alloc::vec![
+                ("producerGroup", own(producer_group)),
+                ("topic", own(topic)),
+                ("recallHandle", own(handle)),
+                ("bname", own(broker_name)),
+            ]
+        }
         QueryRequest::BrokerInfo => Vec::new(),
     };
     let head = RequestHead { encoding, code: request.code(), opaque, oneway: false };

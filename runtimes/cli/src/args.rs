@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rocketmq_tokio::{Address, Config};
 
 use crate::ask::args::{
-    DiagnoseArguments, OffsetsArguments, RouteArguments, TopicArguments, ViewArguments,
+    DiagnoseArguments, OffsetsArguments, RecallArguments, RouteArguments, TopicArguments,
+    ViewArguments,
 };
 use crate::send::args::SendArguments;
 use crate::sim::SimArguments;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Offsets(OffsetsArguments),
     /// Show a stored message
     View(ViewArguments),
+    /// Take a timer message back before it is delivered
+    Recall(RecallArguments),
     /// Find out what keeps messages from being sent
     Diagnose(DiagnoseArguments),
     /// Run clients and a whole cluster in virtual time, with faults, all from one number

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Topic(arguments) => ask::topic(&arguments),
         Command::Offsets(arguments) => ask::offsets(&arguments),
         Command::View(arguments) => ask::view(&arguments),
+        Command::Recall(arguments) => ask::recall(&arguments),
         Command::Diagnose(arguments) => ask::diagnose(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     }

@@ -33,6 +33,7 @@ pub mod manual;
 mod operation;
 mod producer;
 mod query;
+mod recall;
 #[doc(hidden)]
 pub mod runtime;
 mod selector;
@@ -66,8 +67,8 @@ pub use rocketmq_core::{
     Interceptor, Interceptors, InvalidMessage, LatencyClass, Message, MessageQueue, MessageType,
     Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
     PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
-    QueuesError, RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt,
-    SendContext, SendError, SendErrorKind, SendReceipt, Stage, TopicSettings, TopicType,
-    UnwritableBroker, UrlError, WallTime, WhenDown,
+    QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
+    SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
+    TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;

@@ -224,6 +224,10 @@ impl Producer {
         &self.inner.handle.shared
     }
 
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.inner.handle
+    }
+
     pub(crate) fn group_number(&self) -> u32 {
         self.inner.group
     }

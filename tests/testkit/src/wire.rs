@@ -87,6 +87,8 @@ pub mod request_code {
     pub const GET_EARLIEST_MSG_STORETIME: i32 = 32;
     /// The stored message at a place in the log.
     pub const VIEW_MESSAGE_BY_ID: i32 = 33;
+    /// Takes a timer message back.
+    pub const RECALL_MESSAGE: i32 = 370;
     /// Name server: the route of a topic.
     pub const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
     /// Name server: all brokers of all clusters.
@@ -95,7 +97,8 @@ pub mod request_code {
     pub const GET_CONSUMER_RUNNING_INFO: i32 = 307;
 
     /// Every code of an application that asks a broker for something else than to store.
-    pub const ADMINISTRATION: [i32; 8] = [
+    pub const ADMINISTRATION: [i32; 9] = [
+        RECALL_MESSAGE,
         QUERY_MESSAGE,
         UPDATE_AND_CREATE_TOPIC,
         GET_BROKER_RUNTIME_INFO,
@@ -149,6 +152,8 @@ pub mod response_code {
     pub const NOT_LEADER_FOR_QUEUE: i32 = 501;
     /// No message was found.
     pub const QUERY_NOT_FOUND: i32 = 22;
+    /// A recall is refused.
+    pub const ILLEGAL_OPERATION: i32 = 604;
     /// The server drains before it stops.
     pub const GO_AWAY: i32 = 1500;
 }

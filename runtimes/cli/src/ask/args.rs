@@ -50,6 +50,8 @@ impl ServerArguments {
             .address_map(map)
             .namespace(&*self.namespace)
             .request_timeout(self.timeout)
+            // That of a recall.
+            .send_timeout(self.timeout)
             .build()
     }
 }
@@ -153,6 +155,26 @@ pub(crate) struct ViewArguments {
 
     /// Offset message id or unique key, as in a send's receipt
     pub(crate) id: String,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "--json prints one object with the keys topic, handle, recalled (null if it is \
+                        not known) and error."
+)]
+pub(crate) struct RecallArguments {
+    /// Topic
+    pub(crate) topic: String,
+
+    /// The recall_handle of the send's receipt
+    pub(crate) handle: String,
+
+    /// Producer group that asks
+    #[arg(short, long, value_name = "NAME", default_value = "rmq")]
+    pub(crate) group: String,
 
     #[command(flatten)]
     pub(crate) servers: ServerArguments,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rocketmq_tokio::{
-    Finding, QueryError, QueryErrorKind, QueueOffsets, StoredMessage, Subject, TopicCreation,
-    TopicRoute,
+    Finding, QueryError, QueryErrorKind, QueueOffsets, ResponseCode, StoredMessage, Subject,
+    TopicCreation, TopicRoute,
 };
 use serde::Serialize;
 
@@ -38,7 +38,11 @@ fn kind_name(kind: &QueryErrorKind) -> &'static str {
         QueryErrorKind::InvalidTopic(_)
         | QueryErrorKind::InvalidQueues { .. }
         | QueryErrorKind::InvalidAttribute { .. }
+        | QueryErrorKind::InvalidRecallHandle
+        | QueryErrorKind::ForeignRecallHandle(_)
         | QueryErrorKind::InvalidId => "invalid",
+        QueryErrorKind::NotRecallable { .. } => "not_recallable",
+        QueryErrorKind::RecallDisabled { .. } => "recall_disabled",
         QueryErrorKind::TopicNotFound => "topic_not_found",
         QueryErrorKind::MessageNotFound => "message_not_found",
         QueryErrorKind::NoSuchBroker(_) => "no_such_broker",
@@ -100,6 +104,37 @@ pub(super) fn route(topic: &str, route: &Result<TopicRoute, QueryError>) -> Stri
         queues: queues.collect(),
         error: route.as_ref().err().map(error_line),
     })
+}
+
+#[derive(Debug, Serialize)]
+struct RecallLine<'a> {
+    topic: &'a str,
+    handle: &'a str,
+    recalled: Option<bool>,
+    error: Option<ErrorLine>,
+}
+
+pub(super) fn recalled(topic: &str, handle: &str, recalled: &Result<(), QueryError>) -> String {
+    let known = match recalled {
+        Ok(()) => Some(true),
+        Err(error) => is_sure(error).then_some(false),
+    };
+    let error = recalled.as_ref().err().map(error_line);
+    line(&RecallLine { topic, handle: bounded(handle), recalled: known, error })
+}
+
+/// Whether a recall that failed so has changed nothing for sure.
+fn is_sure(error: &QueryError) -> bool {
+    let asked = error.request() == "recall of the message";
+    let open = match error.kind() {
+        QueryErrorKind::Lost(_)
+        | QueryErrorKind::Closed
+        | QueryErrorKind::DriverStopped
+        | QueryErrorKind::BadAnswer(_) => true,
+        QueryErrorKind::Refused { code, .. } => *code == ResponseCode::SYSTEM_ERROR,
+        _ => false,
+    };
+    !(asked && open)
 }
 
 #[derive(Debug, Serialize)]

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rocketmq_tokio::{Admin, Client, QueryError, QueueOffsets, Severity, TopicCreation};
+use rocketmq_tokio::{
+    Admin, Client, QueryError, QueueOffsets, RecallHandle, Severity, TopicCreation,
+};
 
 use crate::console::{Console, write_line};
 use crate::send::usage_error;
@@ -15,8 +17,8 @@ mod json;
 mod table;
 
 use args::{
-    CreateArguments, DiagnoseArguments, OffsetsArguments, RouteArguments, ServerArguments,
-    TopicArguments, TopicCommand, ViewArguments,
+    CreateArguments, DiagnoseArguments, OffsetsArguments, RecallArguments, RouteArguments,
+    ServerArguments, TopicArguments, TopicCommand, ViewArguments,
 };
 
 /// What a command found: lines for standard output, and whether all is well.
@@ -97,6 +99,22 @@ pub(crate) fn view(arguments: &ViewArguments) -> ExitCode {
     })
 }
 
+/// Takes a timer message back.
+pub(crate) fn recall(arguments: &RecallArguments) -> ExitCode {
+    let RecallArguments { topic, handle, group, servers } = arguments;
+    run(servers, async |client| {
+        let producer = match client.producer(group) {
+            Ok(producer) => producer,
+            Err(error) => usage_error(&error.to_string()),
+        };
+        let recalled = producer.recall(topic, handle).await;
+        let json = servers.json.then(|| vec![json::recalled(topic, handle, &recalled)]);
+        let key = handle.parse::<RecallHandle>().map(|handle| handle.unique_key);
+        let table = |_: &()| vec![format!("recalled {}", key.unwrap_or_default())];
+        Report::of(recalled, |_| true, json, table)
+    })
+}
+
 /// What is wrong between here and a stored message.
 pub(crate) fn diagnose(arguments: &DiagnoseArguments) -> ExitCode {
     run(&arguments.servers, async |client| {
@@ -124,8 +142,8 @@ fn run(servers: &ServerArguments, ask: impl AsyncFnOnce(Client) -> Report) -> Ex
             Err(error) => usage_error(&error.to_string()),
         };
         let report = ask(client.clone()).await;
-        // Nobody has to be told goodbye: no group is registered.
-        client.close(Duration::ZERO).await;
+        // At once, unless brokers know a group and have to be told goodbye.
+        client.close(Duration::from_secs(1)).await;
         report
     };
     let report = match servers.runtime.block_on(whole) {

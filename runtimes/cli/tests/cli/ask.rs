@@ -128,6 +128,33 @@ fn a_message_is_shown_by_both_of_its_ids() {
 }
 
 #[test]
+fn a_timer_message_is_recalled_once_it_may_be() {
+    let brokers = ClusterConfig::new().brokers(1).topic(TOPIC, 2);
+    for (config, status) in [(brokers.clone().recalls(true), 0), (brokers, 1)] {
+        let cluster = LoopbackCluster::start(config).unwrap();
+        let sent = run(rmq_send(&cluster, &["--body", "x", "--deliver-after", "1h", "--json"]));
+        let sent = sent.line();
+        let (handle, key) = (sent["recall_handle"].as_str().unwrap(), &sent["unique_key"]);
+        let done = ask(&cluster, &["recall", TOPIC, handle]);
+        assert_eq!(done.status, Some(status), "{done:?}");
+        let done = ask(&cluster, &["recall", TOPIC, handle, "--json"]);
+        assert_eq!(done.status, Some(status), "{done:?}");
+        let lines = json(&done, &["topic", "handle", "recalled", "error"]);
+        assert_eq!(lines[0]["handle"], handle);
+        assert_eq!(lines[0]["recalled"], status == 0);
+        let recalled = cluster.with(|cluster| cluster.recalled());
+        if status == 0 {
+            let told = ask(&cluster, &["recall", TOPIC, handle]).stdout;
+            assert_eq!(told.trim(), format!("recalled {}", key.as_str().unwrap()));
+            assert_eq!(recalled, [key.as_str().unwrap()]);
+        } else {
+            assert_eq!(lines[0]["error"]["kind"], "recall_disabled");
+            assert!(recalled.is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_diagnosis_ends_with_1_if_something_is_broken() {
     let cluster = cluster();
     let done = ask(&cluster, &["diagnose", TOPIC]);

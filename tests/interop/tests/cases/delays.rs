@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rocketmq_interop::{Comparison, Context, Outcome, ReadBack, Result, Sent, compare};
-use rocketmq_tokio::{Message, SendReceipt, WallTime};
+use rocketmq_tokio::{Message, QueryErrorKind, RecallHandle, SendReceipt, WallTime};
 
 use super::{NamedCase, Setting, expect, sent, since, text};
 
-pub(super) const CASES: &[NamedCase] = &[("delay by level", by_level), ("delay by time", by_time)];
+pub(super) const CASES: &[NamedCase] =
+    &[("delay by level", by_level), ("delay by time", by_time), ("recall", recall)];
 
 /// The suite has brokers count in tenths of a second, and they round down.
 const PRECISION: i64 = 100;
@@ -106,4 +107,46 @@ fn by_time(context: &Context, setting: Setting) -> Result<Comparison> {
         expect(handles == [false; 3], || format!("handles: {handles:?}"))?;
     }
     Ok(compare(&sent, &read).exactly_once())
+}
+
+/// Of two messages for later one is taken back: the other comes, and is too late then.
+fn recall(context: &Context, setting: Setting) -> Result<Comparison> {
+    let topic = context.topic("recall");
+    context.servers.create_topic(&topic, 2)?;
+    let message = |flag| {
+        let message = Message::new(topic.clone(), "later").with_flag(flag);
+        message.deliver_after(Duration::from_secs(4))
+    };
+    let sent = submit(context, setting, &[message(0), message(1)])?;
+    let (sent, receipts): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
+    let recall = |handle: &str| {
+        setting.run(setting.config(context), async |_, producer| {
+            producer.recall(&topic, handle).await.map_err(|error| error.kind().clone())
+        })
+    };
+    if !since(context, "5.3.2") {
+        let handle =
+            "djEgVCBicm9rZXItYSAxNzAwMDAwMDYwMDAxIDdGMDAwMDAxMDAwMTAwMDAwMDAwMDAwMDAwMDAwMDJB";
+        let mut handle: RecallHandle = handle.parse().map_err(text)?;
+        (handle.topic, handle.broker_name) = ((*topic).into(), (*receipts[0].broker_name).into());
+        let recalled = recall(&handle.to_string())?;
+        let disabled = matches!(&recalled, Err(QueryErrorKind::RecallDisabled { .. }));
+        expect(disabled, || format!("an old broker recalls: {recalled:?}"))?;
+        return Ok(compare(&sent, &await_messages(context, &topic, 2)?).exactly_once());
+    }
+    let handles: Vec<_> = receipts.iter().filter_map(|one| one.recall_handle.clone()).collect();
+    let [first, second] = handles.as_slice() else {
+        return Err(format!("handles: {handles:?}"));
+    };
+    let recalled = recall(first)?;
+    expect(recalled.is_ok(), || format!("not recalled: {recalled:?}"))?;
+    await_messages(context, &topic, 1)?;
+    // The other would have come together with it.
+    std::thread::sleep(Duration::from_secs(2));
+    let read = context.reader.read(&[&topic])?;
+    let late = recall(second)?;
+    let refused = matches!(&late, Err(QueryErrorKind::NotRecallable { .. }));
+    expect(refused, || format!("recalled after its time: {late:?}"))?;
+    in_time(&read, &[0, 4_000])?;
+    Ok(compare(&sent[1..], &read).exactly_once())
 }

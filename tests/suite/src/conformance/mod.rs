@@ -37,6 +37,7 @@ pub mod messages;
 pub mod name_servers;
 pub mod naming;
 mod place;
+pub mod recalling;
 pub mod room;
 mod scene;
 pub mod selecting;
@@ -246,6 +247,8 @@ macro_rules! conformance {
                 offsets_follow_what_is_stored, stored_messages_are_found,
                 a_silent_broker_costs_the_time_of_a_call,
                 the_end_of_the_driver_answers_who_asked, admin_calls_stay_in_the_namespace;
+            recalling: a_timer_message_is_recalled, what_is_not_recalled_says_why,
+                a_broker_that_recalls_nothing_says_so;
             diagnosis: a_diagnosis_of_a_sound_cluster_finds_no_fault,
                 a_diagnosis_tells_how_far_a_brokers_clock_is_off,
                 a_diagnosis_tells_what_is_no_name_server, a_diagnosis_judges_the_topic,

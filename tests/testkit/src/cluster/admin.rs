@@ -29,6 +29,7 @@ impl Broker {
             request::UPDATE_AND_CREATE_TOPIC => self.update_topic(config, command),
             request::VIEW_MESSAGE_BY_ID => self.view(context, command),
             request::QUERY_MESSAGE => self.search(context, command),
+            request::RECALL_MESSAGE => self.recall(context, command),
             request::GET_BROKER_RUNTIME_INFO => Ok(self.describe(context, command)),
             _ => self.offset(context, command),
         };

@@ -1,6 +1,6 @@
 //! The broker: stores messages, keeps its clients, ends transactions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::config::{AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ServerVersion, TopicConfig};
@@ -67,6 +67,8 @@ pub(super) struct Broker {
     pub(super) registered: bool,
     /// The addresses it announces; by default its own as master.
     pub(super) announced: Option<BTreeMap<i64, String>>,
+    /// Unique keys of timer messages that were taken back.
+    pub(super) recalled: BTreeSet<String>,
     next_queue: i64,
 }
 
@@ -95,6 +97,7 @@ impl Broker {
             unregistrations: Vec::new(),
             registered: true,
             announced: None,
+            recalled: BTreeSet::new(),
             next_queue: 0,
         }
     }
@@ -169,6 +172,13 @@ impl Broker {
             && let Some(key) = property(header.properties, "UNIQ_KEY")
         {
             response.ext.insert("transactionId", key);
+        }
+        let prepared = header.sys_flag & TRANSACTION_MASK != 0;
+        if let Some(handle) = self.recall_handle(context, header.topic, header.properties)
+            && !header.batch
+            && !prepared
+        {
+            response.ext.insert("recallHandle", handle);
         }
         Reply::Answer(response)
     }

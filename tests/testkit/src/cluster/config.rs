@@ -72,6 +72,7 @@ pub struct ClusterConfig {
     pub(crate) slaves: usize,
     pub(crate) topics: BTreeMap<String, TopicConfig>,
     pub(crate) auto_create_topics: bool,
+    pub(crate) recalls: bool,
     pub(crate) version: ServerVersion,
     pub(crate) reply_encoding: Option<ReplyEncoding>,
     pub(crate) cluster_name: String,
@@ -93,6 +94,7 @@ impl ClusterConfig {
             slaves: 0,
             topics: BTreeMap::new(),
             auto_create_topics: true,
+            recalls: false,
             version: ServerVersion::V5_5,
             reply_encoding: None,
             cluster_name: "DefaultCluster".to_owned(),
@@ -145,6 +147,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn auto_create_topics(mut self, on: bool) -> Self {
         self.auto_create_topics = on;
+        self
+    }
+
+    /// Whether brokers take timer messages back; off by default, as on real ones.
+    // Java: BrokerConfig#recallMessageEnable.
+    #[must_use]
+    pub fn recalls(mut self, on: bool) -> Self {
+        self.recalls = on;
         self
     }
 

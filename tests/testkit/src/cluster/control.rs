@@ -365,6 +365,11 @@ impl Cluster {
         self.brokers.iter().flat_map(|broker| broker.store.iter())
     }
 
+    /// The unique keys of timer messages that were taken back.
+    pub fn recalled(&self) -> Vec<String> {
+        self.brokers.iter().flat_map(|broker| broker.recalled.iter().cloned()).collect()
+    }
+
     /// Heartbeats that a broker received.
     pub fn heartbeats(&self, broker: usize) -> &[HeartbeatRecord] {
         self.brokers.get(broker).map_or(&[], |broker| &broker.heartbeats)

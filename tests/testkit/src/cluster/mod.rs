@@ -39,6 +39,7 @@ mod name_server;
 mod script;
 mod static_topic;
 mod store;
+mod timers;
 
 pub use config::{
     AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ReplyEncoding, ServerVersion, TopicConfig,

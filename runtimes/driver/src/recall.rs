@@ -1,0 +1,77 @@
+//! Taking a timer message back.
+
+use rocketmq_core::{QueryError, QueryErrorKind, QueryRequest, RecallHandle};
+
+use crate::admin::{Call, masters};
+use crate::producer::Producer;
+
+impl Producer {
+    /// Recalls a message that was sent with
+    /// [`deliver_at`](rocketmq_core::Message::deliver_at) or
+    /// [`deliver_after`](rocketmq_core::Message::deliver_after) and is not delivered yet. `handle`
+    /// is what the receipt of its send has as
+    /// [`recall_handle`](rocketmq_core::SendReceipt::recall_handle); it is a text that any process
+    /// may keep. The broker that has the message is asked once, within
+    /// [`Config::send_timeout`](rocketmq_core::Config::send_timeout).
+    ///
+    /// Success means that the broker has noted not to deliver the stored message of this handle.
+    /// It does not look whether there is one, and what is due within the next second, or while the
+    /// broker's timer lags, may be delivered all the same. A send whose receipt has
+    /// [`failed_attempts`](rocketmq_core::SendReceipt::failed_attempts) with an unknown fate may
+    /// have stored another copy; nobody has the handle of that one, and it is delivered.
+    ///
+    /// ```
+    /// # use rocketmq_driver::{Message, Producer};
+    /// # use std::time::Duration;
+    /// # async fn remind(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let reminder = Message::new("Reminders", "pay").deliver_after(Duration::from_secs(3_600));
+    /// let receipt = producer.send(reminder).await?;
+    /// if let Some(handle) = &receipt.recall_handle {
+    ///     producer.recall("Reminders", handle).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`InvalidRecallHandle`](QueryErrorKind::InvalidRecallHandle),
+    ///   [`ForeignRecallHandle`](QueryErrorKind::ForeignRecallHandle): nobody was asked.
+    /// - [`NoSuchBroker`](QueryErrorKind::NoSuchBroker): the topic's route does not name the broker
+    ///   that has the message.
+    /// - [`RecallDisabled`](QueryErrorKind::RecallDisabled): the broker recalls nothing. That is
+    ///   the default of brokers from 5.3.2 on, and older ones cannot.
+    /// - [`NotRecallable`](QueryErrorKind::NotRecallable): not this message, mostly because its
+    ///   time has come.
+    ///
+    /// If an error's [`request`](QueryError::request) is the recall itself, and not the topic's
+    /// route, then [`Lost`](QueryErrorKind::Lost), [`Closed`](QueryErrorKind::Closed),
+    /// [`DriverStopped`](QueryErrorKind::DriverStopped),
+    /// [`BadAnswer`](QueryErrorKind::BadAnswer) and [`Refused`](QueryErrorKind::Refused) with
+    /// `SYSTEM_ERROR` leave open whether the message was recalled. It does no harm to recall it
+    /// again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the answer; the message may have been recalled.
+    // Java: DefaultMQProducerImpl#recallMessage, which asks any broker of the topic if the route
+    // does not name that of the handle.
+    pub async fn recall(&self, topic: &str, handle: &str) -> Result<(), QueryError> {
+        let refused = |kind| QueryError::new(kind, "recall of the message");
+        let handle: RecallHandle =
+            handle.parse().map_err(|_| refused(QueryErrorKind::InvalidRecallHandle))?;
+        let config = &self.shared().config;
+        if *handle.topic != *config.wire_topic(topic) {
+            return Err(refused(QueryErrorKind::ForeignRecallHandle(handle.topic)));
+        }
+        let producer_group = config.wire_group(self.group());
+        let producer_group = producer_group.map_or_else(|_| "".into(), Into::into);
+        let call = Call::within(self.handle(), config.send_timeout);
+        let masters = masters(&call.route(topic).await?);
+        let broker = masters.into_iter().find(|(name, _)| *name == handle.broker_name);
+        let Some((broker_name, address)) = broker else {
+            return Err(refused(QueryErrorKind::NoSuchBroker(handle.broker_name)));
+        };
+        let (topic, handle) = (topic.into(), handle.to_string().into());
+        let request = QueryRequest::Recall { topic, producer_group, broker_name, handle };
+        call.broker(address, request).await.map(drop)
+    }
+}
