@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rocketmq_driver::{
     AttemptFailure, Config, ConfigBuilder, ConfigError, Delivery, DiscoveryFailure, Message,
-    Periodic, SendErrorKind,
+    SendErrorKind,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Node};
 
@@ -93,9 +93,7 @@ pub async fn a_look_up_that_fails_is_told_and_tried_again<H: Harness>(on: &H) {
 pub async fn the_list_of_name_servers_is_replaced<H: Harness>(on: &H) {
     let cluster = cluster_with(on, ClusterConfig::new().name_servers(2).topic("Later", 4));
     let old = cluster.address(NAMES).to_string();
-    // The refresh of all routes that comes 10 ms after the start would ask the new one once more.
-    let rarely = Periodic { first: 60 * PROMPT, period: 60 * PROMPT };
-    let config = Config::builder(&old).send_timeout(2 * PROMPT).route_refresh(rarely);
+    let config = Config::builder(&old).send_timeout(2 * PROMPT).route_refresh(RARELY);
     let producer = producer(on, config);
     let client = producer.client();
     fence(on, &producer).await;

@@ -28,7 +28,7 @@ pub async fn a_namespace_is_on_the_wire_and_nowhere_else<H: Harness>(on: &H) {
     for encoding in [Encoding::Json, Encoding::Binary] {
         let cluster = on.cluster(ClusterConfig::new().topic("shop%Orders", 4));
         let config = config(&cluster).namespace("shop").encoding(encoding).create_topics(false);
-        let client = on.start(build(config));
+        let client = on.start(build(config.route_refresh(RARELY)));
         let producer = of(&client);
         assert_eq!(producer.group(), "orders");
         let receipt = promptly(on, "the send", producer.send(message("m"))).await.expect("sent");
@@ -66,7 +66,7 @@ pub async fn a_namespace_is_on_the_wire_and_nowhere_else<H: Harness>(on: &H) {
 /// The topics of the system are those of everybody.
 pub async fn a_namespace_leaves_the_default_topic_alone<H: Harness>(on: &H) {
     let cluster = cluster(on, 1);
-    let producer = producer(on, config(&cluster).namespace("shop"));
+    let producer = producer(on, config(&cluster).namespace("shop").route_refresh(RARELY));
     let sent = promptly(on, "the send", producer.send(Message::new("New", "m"))).await;
     assert_eq!(sent.expect("it is made from the default topic").topic, "New");
     assert_eq!(cluster.with(|cluster| cluster.stored("shop%New").len()), 1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rocketmq_driver::{Message, Periodic, Producer, QueryErrorKind, RecallHandle, WallTime};
+use rocketmq_driver::{Message, Producer, QueryErrorKind, RecallHandle, WallTime};
 use rocketmq_testkit::cluster::{ClusterConfig, ServerVersion};
 use rocketmq_testkit::wire::request_code::RECALL_MESSAGE;
 
@@ -61,9 +61,7 @@ pub async fn a_timer_message_is_recalled<H: Harness>(on: &H) {
 /// Whoever is told why knows what to do.
 pub async fn what_is_not_recalled_says_why<H: Harness>(on: &H) {
     let cluster = cluster_with(on, ClusterConfig::new().recalls(true));
-    // Nobody but the recalls is to ask the name server.
-    let rarely = Periodic { first: HOUR, period: HOUR };
-    let producer = producer(on, config(&cluster).route_refresh(rarely));
+    let producer = producer(on, config(&cluster).route_refresh(RARELY));
     let (_, handle) = later(&producer, HOUR).await;
     let parsed: RecallHandle = handle.parse().expect("a handle");
     let changed = |change: fn(&mut RecallHandle)| {

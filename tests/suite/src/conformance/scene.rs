@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rocketmq_driver::{
-    Client, Config, ConfigBuilder, Delivery, Message, Producer, SendError, SendErrorKind,
+    Client, Config, ConfigBuilder, Delivery, Message, Periodic, Producer, SendError, SendErrorKind,
     SendReceipt, UniqueKey,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Node, Stored};
@@ -26,6 +26,11 @@ pub(super) const NAMES: Node = Node::NameServer(0);
 
 /// What happens "promptly" happens within this time, even on a busy machine.
 pub(super) const PROMPT: Duration = Duration::from_secs(10);
+
+/// For cases that count questions: by default all routes are refreshed 10 ms after the start, which
+/// may be in the middle of a case.
+pub(super) const RARELY: Periodic =
+    Periodic { first: Duration::from_secs(600), period: Duration::from_secs(600) };
 
 /// One name server and brokers with four queues each.
 pub(super) fn cluster<H: Harness>(on: &H, brokers: usize) -> H::Cluster {

@@ -49,7 +49,8 @@ pub async fn hashes_choose_the_queue<H: Harness>(on: &H) {
 /// The queues of a topic, known or not, and why they are not known.
 pub async fn the_queues_of_a_topic<H: Harness>(on: &H) {
     let cluster = cluster(on, 2);
-    let client = on.start(build(config(&cluster).create_topics(false)));
+    let asks = config(&cluster).create_topics(false).route_refresh(RARELY);
+    let client = on.start(build(asks));
     let queues = client.queues(TOPIC).await.expect("the topic exists");
     assert_eq!((queues.len(), queues.is_empty(), queues.brokers().len()), (8, false, 2));
     let all: Vec<MessageQueue> = queues.iter().collect();
