@@ -14,6 +14,7 @@ use crate::invalid::InvalidMessage;
 use crate::limits;
 use crate::namespace;
 use crate::prepared::check_topic;
+use crate::recall::RecallHandleError;
 use crate::receipt::MessageQueue;
 use crate::time::WallTime;
 use crate::wire::{RequestCode, ResponseCode, StoredMessage, TopicRoute, decode_table};
@@ -411,7 +412,7 @@ pub enum QueryErrorKind {
     )]
     InvalidId,
     /// The text is not the handle of a timer message.
-    #[error("the text is not the handle of a timer message; it stands in the receipt of its send")]
+    #[error("{RecallHandleError}")]
     InvalidRecallHandle,
     /// The handle is that of a message of another topic, which servers know under this name.
     #[error(

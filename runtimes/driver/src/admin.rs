@@ -23,6 +23,9 @@ const MASTER_ID: i64 = 0;
 // Java: TopicConfigManager, TopicValidator#RMQ_SYS_SELF_TEST_TOPIC
 pub(crate) const EVERYWHERE: &str = "SELF_TEST_TOPIC";
 
+/// What is asked of a queue's broker, whichever offset it is.
+const OFFSET: &str = "offset of the queue";
+
 /// Questions under way at once in one call.
 const AT_ONCE: usize = 256;
 
@@ -136,7 +139,7 @@ impl Admin {
             let asked: Vec<_> = chunk
                 .iter()
                 .map(|queue| {
-                    let address = address_of(&masters, queue)?;
+                    let address = address_of(&masters, queue.broker_name(), OFFSET)?;
                     let (topic, queue) = (|| topic.into(), || queue.clone());
                     let min = QueryRequest::MinOffset { topic: topic(), queue: queue() };
                     let max = QueryRequest::MaxOffset { topic: topic(), queue: queue() };
@@ -384,8 +387,20 @@ impl<'a> Call<'a> {
         queue: &MessageQueue,
         request: QueryRequest,
     ) -> Result<Answer, QueryError> {
+        self.of_broker(topic, queue.broker_name(), OFFSET, request).await
+    }
+
+    /// Asks the master of a broker in the topic's route. `what` stands in the error if there is
+    /// none.
+    pub(crate) async fn of_broker(
+        &self,
+        topic: &str,
+        broker_name: &str,
+        what: &'static str,
+        request: QueryRequest,
+    ) -> Result<Answer, QueryError> {
         let route = self.route(topic).await?;
-        let address = address_of(&masters(&route), queue)?;
+        let address = address_of(&masters(&route), broker_name, what)?;
         self.broker(address, request).await
     }
 
@@ -497,13 +512,13 @@ fn any_address(data: &BrokerData) -> Option<Address> {
 
 fn address_of(
     masters: &[(Box<str>, Address)],
-    queue: &MessageQueue,
+    broker_name: &str,
+    what: &'static str,
 ) -> Result<Address, QueryError> {
-    let known = masters.iter().find(|(name, _)| **name == *queue.broker_name());
-    known.map(|(_, address)| address.clone()).ok_or_else(|| {
-        let kind = QueryErrorKind::NoSuchBroker(queue.broker_name().into());
-        QueryError::new(kind, "offset of the queue")
-    })
+    let known = masters.iter().find(|(name, _)| **name == *broker_name);
+    known
+        .map(|(_, address)| address.clone())
+        .ok_or_else(|| QueryError::new(QueryErrorKind::NoSuchBroker(broker_name.into()), what))
 }
 
 async fn range(min: Asked, max: Asked) -> Result<OffsetRange, QueryError> {

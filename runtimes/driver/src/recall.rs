@@ -2,7 +2,7 @@
 
 use rocketmq_core::{QueryError, QueryErrorKind, QueryRequest, RecallHandle};
 
-use crate::admin::{Call, masters};
+use crate::admin::Call;
 use crate::producer::Producer;
 
 impl Producer {
@@ -55,23 +55,22 @@ impl Producer {
     // Java: DefaultMQProducerImpl#recallMessage, which asks any broker of the topic if the route
     // does not name that of the handle.
     pub async fn recall(&self, topic: &str, handle: &str) -> Result<(), QueryError> {
-        let refused = |kind| QueryError::new(kind, "recall of the message");
+        let what = "recall of the message";
+        let refused = |kind| QueryError::new(kind, what);
         let handle: RecallHandle =
             handle.parse().map_err(|_| refused(QueryErrorKind::InvalidRecallHandle))?;
         let config = &self.shared().config;
         if *handle.topic != *config.wire_topic(topic) {
             return Err(refused(QueryErrorKind::ForeignRecallHandle(handle.topic)));
         }
-        let producer_group = config.wire_group(self.group());
-        let producer_group = producer_group.map_or_else(|_| "".into(), Into::into);
-        let call = Call::within(self.handle(), config.send_timeout);
-        let masters = masters(&call.route(topic).await?);
-        let broker = masters.into_iter().find(|(name, _)| *name == handle.broker_name);
-        let Some((broker_name, address)) = broker else {
-            return Err(refused(QueryErrorKind::NoSuchBroker(handle.broker_name)));
+        let request = QueryRequest::Recall {
+            topic: topic.into(),
+            // The group is registered, so it has a name.
+            producer_group: config.wire_group(self.group()).unwrap_or_default().into(),
+            broker_name: handle.broker_name.clone(),
+            handle: handle.to_string().into(),
         };
-        let (topic, handle) = (topic.into(), handle.to_string().into());
-        let request = QueryRequest::Recall { topic, producer_group, broker_name, handle };
-        call.broker(address, request).await.map(drop)
+        let call = Call::within(self.handle(), config.send_timeout);
+        call.of_broker(topic, &handle.broker_name, what, request).await.map(drop)
     }
 }
