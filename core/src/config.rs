@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::address::{Address, AddressError, AddressMap};
 use crate::compression::Compression;
+use crate::credentials::{Credentials, Source};
 use crate::discovery::{NameServerUrl, UrlError};
 use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits;
@@ -16,6 +17,7 @@ use crate::output::EventSet;
 use crate::strategy::{Detector, LatencyClass, QueueStrategy};
 use crate::wire::Encoding;
 
+mod access;
 mod names;
 
 /// When a periodic duty runs first, and how often after that.
@@ -233,6 +235,10 @@ pub struct Config {
     pub unsent_bytes_max: usize,
     /// Events that are reported.
     pub events: EventSet,
+    /// What every request is signed with; `None` signs none.
+    // Java: AclClientRPCHook
+    pub credentials: Option<Credentials>,
+    pub(crate) credentials_source: Option<Source>,
     /// Code of the application that is called in the course of every send and every request.
     pub interceptors: Interceptors,
 }
@@ -303,6 +309,8 @@ impl Config {
             address_map: AddressMap::new(),
             unsent_bytes_max: limits::UNSENT_BYTES_MAX,
             events: EventSet::STATE_CHANGES,
+            credentials: None,
+            credentials_source: None,
             interceptors: Interceptors::default(),
         }
     }

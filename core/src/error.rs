@@ -9,9 +9,11 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::batch::{InvalidBatch, Member};
+use crate::credentials::ProviderFailure;
 use crate::discovery::DiscoveryFailure;
 use crate::invalid::InvalidMessage;
 use crate::message::Message;
+use crate::permission::PermissionReason;
 use crate::prepared::PreparedMessage;
 use crate::selection::SelectorFailure;
 use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
@@ -364,17 +366,22 @@ pub enum SendErrorKind {
         /// Its explanation, cut to 4 KiB.
         remark: Box<str>,
     },
-    /// A broker refused the client: unknown key, wrong signature or missing permission.
-    #[error(
-        "permission denied by the broker, {code}: {remark}; check the access key, its secret and \
-         its permissions"
-    )]
+    /// A server refused the client: unknown key, wrong signature or missing permission.
+    #[error("permission denied, {code}: {remark}; {reason}")]
     PermissionDenied {
+        /// What the server has against the client.
+        reason: PermissionReason,
         /// Its answer.
         code: ResponseCode,
         /// Its explanation, cut to 4 KiB.
         remark: Box<str>,
     },
+    /// The provider of credentials gave none within the time of the send, and nothing leaves without.
+    #[error(
+        "there are no credentials yet, because their provider: {0}; check it, or give the client \
+         some to begin with"
+    )]
+    NoCredentials(ProviderFailure),
     /// No attempt got through to a broker, or the connection was lost.
     #[error(
         "no broker could be reached, or the connection to it was lost; check that the brokers run \
@@ -419,6 +426,7 @@ impl SendErrorKind {
             SendErrorKind::Selector(_) => "selector",
             SendErrorKind::Broker { .. } => "broker",
             SendErrorKind::PermissionDenied { .. } => "permission_denied",
+            SendErrorKind::NoCredentials(_) => "no_credentials",
             SendErrorKind::Transport => "transport",
             SendErrorKind::Backpressure(_) => "backpressure",
             SendErrorKind::Cancelled => "cancelled",
@@ -455,6 +463,7 @@ impl SendErrorKind {
             SendErrorKind::Timeout => manual!("verdicts#time"),
             SendErrorKind::Broker { .. } => manual!("verdicts#answers"),
             SendErrorKind::PermissionDenied { .. } => manual!("verdicts#permission"),
+            SendErrorKind::NoCredentials(_) => manual!("credentials#providers"),
             SendErrorKind::Transport => manual!("verdicts#transport"),
             SendErrorKind::InterceptorPanicked => manual!("verdicts#interceptors"),
             SendErrorKind::Backpressure(_) => manual!("back_pressure#bounds"),
@@ -621,6 +630,9 @@ pub enum AttemptFailure {
     /// An interceptor panicked when it was shown the attempt or its request.
     #[error("an interceptor of the application panicked")]
     InterceptorPanicked,
+    /// The provider of credentials gave none, and nothing leaves without.
+    #[error("there are no credentials yet, because their provider: {0}")]
+    NoCredentials(ProviderFailure),
     /// The list of name servers could not be looked up.
     #[error("looking up the name servers failed: {0}")]
     Discovery(DiscoveryFailure),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::address::Address;
 use crate::client::Mode;
+use crate::credentials::is_signature_field;
 use crate::error::Attempt;
 use crate::limits;
 use crate::receipt::SendReceipt;
@@ -232,6 +233,8 @@ pub struct RequestContext<'a> {
     pub(crate) body: &'a [u8],
     pub(crate) added: Vec<(String, String)>,
     pub(crate) added_bytes: usize,
+    /// The client signs the request, when all of them have seen it.
+    pub(crate) signed: bool,
 }
 
 impl RequestContext<'_> {
@@ -263,7 +266,8 @@ impl RequestContext<'_> {
             return Err(FieldError::Empty);
         }
         let letter = matches!(key.as_bytes(), [b'a'..=b'z']);
-        if letter || self.fields().any(|(known, _)| known == *key) {
+        let signature = self.signed && is_signature_field(&key);
+        if letter || signature || self.fields().any(|(known, _)| known == *key) {
             return Err(FieldError::Taken { key });
         }
         if self.added.len() >= limits::ADDED_FIELDS_MAX || bytes > limits::ADDED_FIELD_BYTES_MAX {

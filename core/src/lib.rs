@@ -54,6 +54,7 @@ mod batch;
 mod client;
 mod compression;
 mod config;
+mod credentials;
 mod discovery;
 mod error;
 mod hash;
@@ -62,6 +63,7 @@ mod interceptor;
 mod invalid;
 mod message;
 mod output;
+mod permission;
 mod prepared;
 mod query;
 mod queues;
@@ -82,6 +84,10 @@ pub use config::{
     Config, ConfigBuilder, ConfigError, GroupError, Periodic, RetryBudget, check_group,
     check_in_flight_max,
 };
+pub use credentials::{
+    Credentials, CredentialsError, CredentialsPart, CredentialsProvider, FetchReason, Lease,
+    ProviderFailure, ProviderFuture,
+};
 pub use discovery::{DiscoveryFailure, NameServerUrl, UrlError};
 pub use error::{
     Attempt, AttemptFailure, Bound, CloseReason, ConnectFailure, Delivery, NameServerFailure,
@@ -95,6 +101,7 @@ pub use interceptor::{
 pub use invalid::InvalidMessage;
 pub use message::Message;
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
+pub use permission::PermissionReason;
 pub use prepared::{PreparedMessage, SendKind};
 pub use query::{
     Answer, AnswerValue, BrokerInfo, Query, QueryError, QueryErrorKind, QueryId, QueryRequest,

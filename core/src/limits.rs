@@ -74,6 +74,29 @@ pub const TOPIC_LENGTH_MAX: usize = 127;
 // Java: Validators#checkGroup, CHARACTER_MAX_LENGTH
 pub const GROUP_LENGTH_MAX: usize = 120;
 
+/// Longest access key and longest secret key. Services give out some 30 characters.
+pub const CREDENTIAL_LENGTH_MAX: usize = 1024;
+
+/// Longest security token: token services give out some 1,000 characters, and say that it may
+/// become more. It goes into the header of every request.
+pub const SECURITY_TOKEN_LENGTH_MAX: usize = 16 * 1024;
+
+/// Time for a provider to give credentials.
+pub const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Least time after which credentials that expire are fetched again.
+pub const CREDENTIALS_REFRESH_MIN: Duration = Duration::from_secs(1);
+
+/// Least time between two questions to a provider for refusals: thousands of sends may be refused
+/// at once, and a service that gives out tokens counts the questions.
+pub const CREDENTIALS_REFUSED_MIN: Duration = Duration::from_secs(10);
+
+/// Wait after the first failure of a provider; doubles with each.
+pub const CREDENTIALS_RETRY: Duration = Duration::from_secs(1);
+
+/// Longest wait after a failure of a provider.
+pub const CREDENTIALS_RETRY_MAX: Duration = Duration::from_secs(60);
+
 /// Largest body by default, before compression. The broker's own default is the same.
 // Java: DefaultMQProducer#maxMessageSize
 pub const BODY_LENGTH_MAX: usize = 4 * 1024 * 1024;

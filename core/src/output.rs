@@ -3,8 +3,10 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::address::Address;
+use crate::credentials::{FetchReason, ProviderFailure};
 use crate::discovery::{DiscoveryFailure, NameServerUrl};
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
 use crate::id::{ConnId, OpId};
@@ -44,6 +46,19 @@ pub enum Output {
     /// The look-up took too long, or nobody wants its answer any more. Nothing is to be reported.
     AbandonFetch {
         /// Its name.
+        fetch: u64,
+    },
+    /// Ask the provider of the settings for credentials, and report with `handle_credentials`. It
+    /// replaces a question that is still under way.
+    FetchCredentials {
+        /// Names this question.
+        fetch: u64,
+        /// Why it is asked.
+        why: FetchReason,
+    },
+    /// The provider took too long. Nothing is to be reported.
+    AbandonCredentials {
+        /// The name of the question.
         fetch: u64,
     },
     /// An operation has ended. Its name is free again.
@@ -102,6 +117,8 @@ pub enum TimeoutReason {
     Lookup,
     /// The list of name servers is looked up, or that takes too long.
     Discovery,
+    /// A provider is asked for credentials, or takes too long.
+    Credentials,
     /// The routes are refreshed.
     RouteRefresh,
     /// Heartbeats are due.
@@ -260,6 +277,18 @@ pub enum Event {
         /// The request's code.
         code: i32,
     },
+    /// A provider has given credentials, which are used from now on.
+    CredentialsRefreshed {
+        /// For how long they are good, if that is known.
+        expires_in: Option<Duration>,
+    },
+    /// A provider has given nothing; what there was, if anything, is used on.
+    CredentialsFailed {
+        /// Why.
+        failure: ProviderFailure,
+        /// When it is asked again.
+        retry_at: Instant,
+    },
     /// An interceptor panicked, and was caught.
     InterceptorPanicked {
         /// What it was called for.
@@ -292,10 +321,12 @@ impl EventSet {
     pub const STRAYS: EventSet = EventSet(64);
     /// Interceptors that panicked.
     pub const INTERCEPTORS: EventSet = EventSet(128);
+    /// Credentials that were fetched, or could not be.
+    pub const CREDENTIALS: EventSet = EventSet(256);
     /// Everything that is not part of a send that goes well.
-    pub const STATE_CHANGES: EventSet = EventSet(255 - 8);
+    pub const STATE_CHANGES: EventSet = EventSet(511 - 8);
     /// Everything.
-    pub const ALL: EventSet = EventSet(255);
+    pub const ALL: EventSet = EventSet(511);
 
     /// Whether all of `other` is in the set.
     pub const fn contains(self, other: EventSet) -> bool {

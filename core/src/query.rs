@@ -13,6 +13,7 @@ use crate::error::{AttemptFailure, NameServerFailure};
 use crate::invalid::InvalidMessage;
 use crate::limits;
 use crate::namespace;
+use crate::permission::PermissionReason;
 use crate::prepared::check_topic;
 use crate::recall::RecallHandleError;
 use crate::receipt::MessageQueue;
@@ -453,8 +454,10 @@ pub enum QueryErrorKind {
     #[error("the topic's route names no broker with a master")]
     NoBroker,
     /// The server refused the client: unknown key, wrong signature or missing permission.
-    #[error("permission denied, {code}: {remark}")]
+    #[error("permission denied, {code}: {remark}; {reason}")]
     PermissionDenied {
+        /// What the server has against the client.
+        reason: PermissionReason,
         /// Its answer.
         code: ResponseCode,
         /// Its explanation, cut to 4 KiB.

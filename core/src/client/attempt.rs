@@ -14,6 +14,7 @@ use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, 
 use crate::id::{ConnId, OpId};
 use crate::limits;
 use crate::output::{Completion, Event, EventSet, Output};
+use crate::permission::PermissionReason;
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
 use crate::time::Instant;
@@ -531,10 +532,9 @@ impl Client {
         let kind = match op.failed.last().map(|attempt| &attempt.failure) {
             Some(AttemptFailure::Answered { code, remark }) => {
                 let (code, remark) = (*code, remark.clone());
-                if verdict(code, &remark, &[]).denied {
-                    SendErrorKind::PermissionDenied { code, remark }
-                } else {
-                    SendErrorKind::Broker { code, remark }
+                match PermissionReason::of(code, &remark) {
+                    Some(reason) => SendErrorKind::PermissionDenied { reason, code, remark },
+                    None => SendErrorKind::Broker { code, remark },
                 }
             }
             Some(AttemptFailure::TimedOut) => SendErrorKind::Timeout,

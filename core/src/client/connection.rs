@@ -352,12 +352,14 @@ impl Client {
     /// Frames what waits on a connection, up to the bound. Whether there are bytes to send.
     pub(super) fn fill(&mut self, conn: ConnId) -> bool {
         let unsent_max = self.config.unsent_bytes_max.max(1);
+        let awaited = self.credentials_awaited().is_some();
         loop {
             let Some(session) = self.session(conn) else {
                 return false;
             };
             session.dirty = false;
-            if session.outbox.unsent() >= unsent_max || !session.requests.has_room() {
+            let held_back = awaited || !session.requests.has_room();
+            if held_back || session.outbox.unsent() >= unsent_max {
                 break;
             }
             match session.queue.pop_front() {

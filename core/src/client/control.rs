@@ -174,7 +174,9 @@ impl Client {
         let failure = match self.controls.get(key).map(|control| &control.kind) {
             // Nor does a question of the detector.
             Some(ControlKind::Reach { .. }) if unsent && connected => AttemptFailure::GivenUp,
-            _ => AttemptFailure::TimedOut,
+            _ => self
+                .credentials_awaited()
+                .map_or(AttemptFailure::TimedOut, AttemptFailure::NoCredentials),
         };
         self.control_failed(key, failure);
         let Some(conn) = conn else { return };

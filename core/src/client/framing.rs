@@ -5,7 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Client;
-use super::hooks::{NotFramed, request_hooks};
+use super::credentials::complete_frame;
+use super::hooks::NotFramed;
 use super::operation::Mode;
 use super::outbox::Owner;
 use super::requests::Request;
@@ -20,7 +21,7 @@ use crate::prepared::SendKind;
 use crate::slab::Key;
 use crate::wire::{
     Encoding, PropertyText, RequestHead, SendHeader, encode_send, encode_send_escaped,
-    insert_fields,
+    insert_fields, sign_send,
 };
 
 impl Client {
@@ -104,6 +105,7 @@ impl Client {
         }
         let config = &self.config;
         let extra = &self.extra_fields;
+        let signing = self.access.signing.as_ref();
         let encode = |out: &mut Vec<u8>| -> Result<(), NotFramed> {
             let start = out.len();
             match escaped {
@@ -113,11 +115,15 @@ impl Client {
             if !extra.is_empty() {
                 insert_fields(out, start, extra)?;
             }
-            if config.interceptors.is_empty() {
-                return Ok(());
+            if !config.interceptors.is_empty() {
+                let send = SendAttempt { unique_key: op.message.unique_key, attempt: number };
+                let address = &current.address;
+                return complete_frame(config, signing, address, Some(send), out, start, body);
             }
-            let send = SendAttempt { unique_key: op.message.unique_key, attempt: number };
-            request_hooks(config, &current.address, Some(send), out, start, body)
+            // Of each attempt anew: the queue, the broker and the time are signed, too.
+            let Some(signing) = signing else { return Ok(()) };
+            let (long, escaped) = (config.long_send_header, escaped.map(|text| &**text));
+            Ok(sign_send(out, start, signing, &header, long, escaped, body)?)
         };
         let pushed = session.outbox.push(owner, body, encode);
         current.opaque = opaque;

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::control::ControlKind;
-use super::hooks::{NotFramed, request_hooks};
+use super::credentials::complete_frame;
+use super::hooks::NotFramed;
 use super::outbox::Owner;
 use super::query::encode_query;
 use super::requests::Request;
@@ -81,7 +82,8 @@ impl Client {
 
     /// Writes the frame of a request that waited on a connection, unless it has ended since.
     pub(super) fn frame_control(&mut self, conn: ConnId, key: Key) {
-        let address = self.has_interceptors().then(|| self.address_of(conn));
+        let shown = self.has_interceptors() || self.access.signing.is_some();
+        let address = shown.then(|| self.address_of(conn));
         let endpoint = self.controls.get(key).map(|control| control.endpoint);
         let vip = endpoint.is_some_and(|endpoint| self.is_vip(endpoint));
         let Some(control) = self.controls.get_mut(key) else {
@@ -101,6 +103,7 @@ impl Client {
         let groups: Vec<&str> = groups.map(|group| &**group).collect();
         let config = &self.config;
         let extra = &self.extra_fields;
+        let signing = self.access.signing.as_ref();
         let encode = |out: &mut Vec<u8>| -> Result<(), NotFramed> {
             let start = out.len();
             match &control.kind {
@@ -121,7 +124,7 @@ impl Client {
                 insert_fields(out, start, extra)?;
             }
             match &address {
-                Some(address) => request_hooks(config, address, None, out, start, &[]),
+                Some(address) => complete_frame(config, signing, address, None, out, start, &[]),
                 None => Ok(()),
             }
         };

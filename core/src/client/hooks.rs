@@ -230,10 +230,11 @@ impl Client {
 }
 
 /// Shows the frame that begins at `start` to the interceptors, and puts in the fields that they
-/// add. `body` is what follows the frame, if it holds no body itself.
+/// add. `signed`: a signature follows. `body` is what follows the frame, if it holds no body itself.
 #[cold]
 pub(super) fn request_hooks(
     config: &Config,
+    signed: bool,
     address: &str,
     send: Option<SendAttempt>,
     out: &mut Vec<u8>,
@@ -259,6 +260,7 @@ pub(super) fn request_hooks(
             body: if rest.is_empty() { body } else { rest },
             added: Vec::new(),
             added_bytes: 0,
+            signed,
         };
         let result = config.interceptors.each(|it| it.request(&mut context));
         result.map_err(|Panicked| NotFramed::Panicked)?;

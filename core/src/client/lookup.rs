@@ -314,6 +314,13 @@ impl Client {
             return self.topic_not_found(key, said);
         }
         let failures = self.failures_of(&lookup);
+        let denied = Client::denial_among(failures.iter().map(|server| &server.failure)).is_some();
+        if let Some(topic) = self.topics.get_mut(key) {
+            topic.failures = failures;
+        }
+        if denied && !known {
+            self.fail_denied(key);
+        }
         let wanted = self.is_lookup_wanted(key);
         let pause = if wanted { limits::LOOKUP_RETRY } else { limits::REFRESH_RETRY };
         let declared = self.is_declared(key);
@@ -324,7 +331,6 @@ impl Client {
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
-        topic.failures = failures;
         if planted!(RouteDroppedOnError) {
             topic.route = None;
         }
@@ -332,6 +338,16 @@ impl Client {
             topic.timer = self.timers.schedule(self.now + wait, TimerKey::Topic(key));
         }
         self.tidy_waiters(key);
+    }
+
+    /// Ends the sends that wait for a route, because whoever would give it refuses this client.
+    fn fail_denied(&mut self, key: Key) {
+        let waiters = self.topics.get_mut(key).map(|topic| topic.take_waiters());
+        for op in waiters.unwrap_or_default() {
+            if self.stops_routing(op) {
+                self.fail_without_route(op);
+            }
+        }
     }
 
     pub(super) fn is_lookup_wanted(&self, key: Key) -> bool {
@@ -386,7 +402,9 @@ impl Client {
         };
         let session = endpoint.conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
         match (endpoint.last_failure, session) {
-            (_, Some(session)) if session.ready => AttemptFailure::TimedOut,
+            (_, Some(session)) if session.ready => self
+                .credentials_awaited()
+                .map_or(AttemptFailure::TimedOut, AttemptFailure::NoCredentials),
             (Some(failure), None) => AttemptFailure::Connect(failure),
             (_, Some(_)) => AttemptFailure::Connect(ConnectFailure::TimedOut),
             (None, None) => AttemptFailure::TimedOut,
@@ -417,10 +435,12 @@ impl Client {
         let Some(op) = self.ops.get(id) else { return };
         let key = op.topic;
         let failures = self.name_server_failures(key);
-        let kind = if failures.is_empty() {
-            SendErrorKind::Timeout
-        } else {
-            SendErrorKind::NameServerUnreachable
+        let said = failures.iter().map(|server| &server.failure);
+        let kind = match (self.credentials_awaited(), Client::denial_among(said)) {
+            (Some(failure), _) => SendErrorKind::NoCredentials(failure),
+            (None, Some(denial)) => denial,
+            (None, None) if failures.is_empty() => SendErrorKind::Timeout,
+            (None, None) => SendErrorKind::NameServerUnreachable,
         };
         if let Some((error, _)) = self.end_failed(id, kind) {
             self.complete(id, Err(error.with_name_servers(failures)));

@@ -24,6 +24,7 @@ mod budget;
 mod busy;
 mod connection;
 mod control;
+mod credentials;
 mod detector;
 mod discovery;
 mod ending;
@@ -53,6 +54,7 @@ use broker::Broker;
 use budget::Budget;
 use connection::Endpoint;
 use control::Control;
+use credentials::Access;
 use discovery::Discovery;
 pub use ending::CancelOutcome;
 use fault::Latency;
@@ -107,6 +109,7 @@ pub struct Client {
     discovery: Discovery,
     /// Fields that every request gets.
     extra_fields: Vec<(String, String)>,
+    access: Access,
     /// The name server that is asked first: the one that answered last.
     chosen_name_server: usize,
     name_server_answered: bool,
@@ -142,6 +145,7 @@ impl Client {
     /// `seed`; `now` is the moment of the first input.
     pub fn new(config: Config, seed: u64, now: Instant) -> Client {
         let operations_max = config.operations_max();
+        let extra_fields = extra_fields(&config);
         let mut client = Client {
             operations_max,
             budget: Budget::new(config.retry_budget, operations_max, now),
@@ -167,7 +171,8 @@ impl Client {
             dials: 0,
             name_servers: Vec::new(),
             discovery: Discovery::new(&config),
-            extra_fields: extra_fields(&config),
+            access: Access::new(&config, &extra_fields),
+            extra_fields,
             chosen_name_server: 0,
             name_server_answered: false,
             ready_waiters: Vec::new(),
@@ -179,6 +184,7 @@ impl Client {
             config,
         };
         client.begin_with_name_servers();
+        client.begin_with_credentials();
         client.worst_position = client.rng.fork("better half").next_u64() as u32;
         for name in client.config.topics.clone() {
             client.topic(&name);
@@ -263,6 +269,7 @@ impl Client {
                 TimerKey::Redial(endpoint) => self.redial(endpoint),
                 TimerKey::Conn(conn) => self.connection_timeout(conn),
                 TimerKey::Discovery => self.discovery_timeout(),
+                TimerKey::Credentials => self.credentials_timeout(),
                 TimerKey::RouteRefresh => self.refresh_routes(),
                 TimerKey::Heartbeat => self.heartbeat_round(),
                 TimerKey::Detector => self.detect(),

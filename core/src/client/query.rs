@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 
 use super::control::ControlKind;
 use super::receive::remark_of;
-use super::verdict::verdict;
 use super::{Client, Life};
 use crate::error::{AttemptFailure, CloseReason, NameServerFailure};
 use crate::limits;
 use crate::namespace;
 use crate::output::Output;
+use crate::permission::PermissionReason;
 use crate::query::{
     Answer, AnswerValue, BrokerInfo, Query, QueryError, QueryErrorKind, QueryId, QueryRequest,
     Target, TopicSettings,
@@ -194,7 +194,7 @@ impl Client {
                 QueryErrorKind::Lost(failure) => failure.clone(),
                 QueryErrorKind::BadAnswer(reason) => AttemptFailure::BadRoute(reason.clone()),
                 QueryErrorKind::Refused { code, remark }
-                | QueryErrorKind::PermissionDenied { code, remark } => {
+                | QueryErrorKind::PermissionDenied { code, remark, .. } => {
                     AttemptFailure::Answered { code: *code, remark: remark.clone() }
                 }
                 _ => AttemptFailure::Answered {
@@ -293,6 +293,9 @@ fn read(
 }
 
 fn refusal(request: &QueryRequest, code: ResponseCode, remark: Box<str>) -> QueryErrorKind {
+    if let Some(reason) = PermissionReason::of(code, &remark) {
+        return QueryErrorKind::PermissionDenied { reason, code, remark };
+    }
     let views = matches!(request, QueryRequest::ViewMessage { .. });
     let recalls = matches!(request, QueryRequest::Recall { .. });
     match code {
@@ -302,10 +305,6 @@ fn refusal(request: &QueryRequest, code: ResponseCode, remark: Box<str>) -> Quer
         // Java: QueryMessageProcessor#viewMessageById, the only text for it.
         ResponseCode::SYSTEM_ERROR if views && remark.starts_with("can not find message") => {
             QueryErrorKind::MessageNotFound
-        }
-        // No code besides the refusals of the client itself is one here.
-        code if verdict(code, &remark, &[]).denied => {
-            QueryErrorKind::PermissionDenied { code, remark }
         }
         // Java: RecallMessageProcessor#processRequest [5.3.2]
         ResponseCode::ILLEGAL_OPERATION if recalls => QueryErrorKind::NotRecallable { remark },

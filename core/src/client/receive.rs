@@ -114,6 +114,9 @@ impl Client {
             }
             None => self.stray_answer(conn, command),
         }
+        if code != ResponseCode::SUCCESS && self.has_provider() {
+            self.credentials_refused(code, command.remark.as_deref().unwrap_or_default());
+        }
         if code == ResponseCode::GO_AWAY {
             self.drain(conn);
         }

@@ -25,6 +25,8 @@ pub(super) enum TimerKey {
     Conn(ConnId),
     /// The list of name servers is to be looked up, or that has taken too long.
     Discovery,
+    /// A provider is to be asked for credentials, or has taken too long.
+    Credentials,
     /// All routes are to be refreshed.
     RouteRefresh,
     /// Brokers are to be cleaned and heartbeats to be sent.
@@ -48,6 +50,7 @@ impl TimerKey {
             TimerKey::Dial(_) | TimerKey::Redial(_) => TimeoutReason::Dial,
             TimerKey::Conn(_) => TimeoutReason::Connection,
             TimerKey::Discovery => TimeoutReason::Discovery,
+            TimerKey::Credentials => TimeoutReason::Credentials,
             TimerKey::RouteRefresh => TimeoutReason::RouteRefresh,
             TimerKey::Heartbeat => TimeoutReason::Heartbeat,
             TimerKey::Detector => TimeoutReason::Detector,

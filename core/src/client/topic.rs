@@ -253,7 +253,7 @@ impl Client {
     }
 
     /// Notes that a send was taken off its topic's list. Whether it waited for the route until now.
-    fn stops_routing(&mut self, id: OpId) -> bool {
+    pub(super) fn stops_routing(&mut self, id: OpId) -> bool {
         let op = self.ops.get_mut(id).filter(|op| op.state == OpState::Routing);
         op.map(|op| op.state = OpState::Begun).is_some()
     }

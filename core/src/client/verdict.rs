@@ -1,6 +1,7 @@
 //! What an answer to a send means: one table, read by every kind of send.
 
 use crate::error::Delivery;
+use crate::permission::PermissionReason;
 use crate::wire::{ResponseCode, SendStatus};
 
 /// What an answer says about the attempt and what follows from it.
@@ -12,7 +13,7 @@ pub(super) struct Verdict {
     pub(super) refresh_route: bool,
     pub(super) fault: Fault,
     /// The client itself was refused, not this message.
-    pub(super) denied: bool,
+    pub(super) denied: Option<PermissionReason>,
 }
 
 /// What became of the message at this broker.
@@ -59,7 +60,7 @@ pub(super) fn verdict(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> 
             next: Next::Final,
             refresh_route: false,
             fault: Fault::Success,
-            denied: false,
+            denied: None,
         },
         None => not_stored(code, remark, retry_codes),
     }
@@ -73,9 +74,13 @@ fn not_stored(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict 
         next,
         refresh_route,
         fault,
-        denied: false,
+        denied: None,
     };
-    let denied = Verdict { denied: true, ..row(Refused, Next::Final, false, Fault::None) };
+    // Another broker would refuse it as well.
+    if let Some(reason) = PermissionReason::of(code, remark) {
+        let denied = row(Refused, Next::Final, false, Fault::None);
+        return Verdict { denied: Some(reason), ..denied };
+    }
     match code {
         ResponseCode::SERVICE_NOT_AVAILABLE if planted!(Row14Final) => {
             row(Refused, Next::Final, true, Fault::Unavailable)
@@ -92,8 +97,6 @@ fn not_stored(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict 
         ResponseCode::TOPIC_NOT_EXIST if planted!(Row17Final) => {
             row(Refused, Next::Final, true, Fault::None)
         }
-        // Java: PlainAccessValidator fails with code 1 and the exception's class name. [4.9, 5.1]
-        ResponseCode::SYSTEM_ERROR if remark.starts_with("org.apache.rocketmq.acl") => denied,
         // Java: SendMessageProcessor#handlePutMessageResult: also an unknown or missing store
         // result, so the message may be there.
         ResponseCode::SYSTEM_ERROR => row(Unknown, Next::AnotherBroker, false, Fault::Busy),
@@ -108,7 +111,6 @@ fn not_stored(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict 
         ResponseCode::SERVICE_NOT_AVAILABLE | ResponseCode::NOT_LEADER_FOR_QUEUE => {
             row(Refused, Next::AnotherBroker, true, Fault::Unavailable)
         }
-        ResponseCode::NO_PERMISSION if is_authentication(remark) => denied,
         // The permission may be missing on that broker only.
         ResponseCode::NO_PERMISSION | ResponseCode::TOPIC_NOT_EXIST => {
             row(Refused, Next::AnotherBroker, true, Fault::None)
@@ -125,26 +127,21 @@ fn not_stored(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict 
     }
 }
 
-/// Remarks with which ACL 2.0 refuses a client rather than a message.
-// Java: DefaultAuthenticationHandler#doAuthenticate, #getUser
-fn is_authentication(remark: &str) -> bool {
-    remark.contains("username cannot be null")
-        || remark.contains("check signature failed")
-        || (remark.contains("User:") && remark.contains("not found"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use AttemptVerdict::{Failed, Stored};
     use Delivery::{Refused, Unknown};
+    use PermissionReason::{
+        MissingPermission, NoCredentials, Other, UnknownAccessKey, WrongSecret,
+    };
 
     /// The table of the design, row by row.
     #[test]
     fn every_row_of_the_table() {
-        type Row = (i32, &'static str, AttemptVerdict, Next, bool, Fault, bool);
-        let rows: [Row; 26] = [
-            (0, "", Stored(SendStatus::SendOk), Next::Final, false, Fault::Success, false),
+        type Row = (i32, &'static str, AttemptVerdict, Next, bool, Fault, Option<PermissionReason>);
+        let rows: [Row; 27] = [
+            (0, "", Stored(SendStatus::SendOk), Next::Final, false, Fault::Success, None),
             (
                 10,
                 "",
@@ -152,7 +149,7 @@ mod tests {
                 Next::Final,
                 false,
                 Fault::Success,
-                false,
+                None,
             ),
             (
                 11,
@@ -161,7 +158,7 @@ mod tests {
                 Next::Final,
                 false,
                 Fault::Success,
-                false,
+                None,
             ),
             (
                 12,
@@ -170,7 +167,7 @@ mod tests {
                 Next::Final,
                 false,
                 Fault::Success,
-                false,
+                None,
             ),
             (
                 1,
@@ -179,7 +176,7 @@ mod tests {
                 Next::Final,
                 false,
                 Fault::None,
-                true,
+                Some(Other),
             ),
             (
                 1,
@@ -188,22 +185,38 @@ mod tests {
                 Next::AnotherBroker,
                 false,
                 Fault::Busy,
-                false,
+                None,
             ),
-            (999, "", Failed(Unknown), Next::Final, false, Fault::None, false),
-            (-7, "", Failed(Unknown), Next::Final, false, Fault::None, false),
-            (777, "", Failed(Unknown), Next::AnotherBroker, false, Fault::None, false),
-            (2, "", Failed(Refused), Next::BackOff, false, Fault::Busy, false),
-            (215, "", Failed(Refused), Next::BackOff, false, Fault::Busy, false),
-            (3, "", Failed(Refused), Next::Final, false, Fault::None, false),
-            (15, "", Failed(Refused), Next::Final, false, Fault::None, false),
-            (26, "", Failed(Refused), Next::Final, false, Fault::None, false),
-            (13, "", Failed(Refused), Next::Final, false, Fault::None, false),
-            (29, "", Failed(Refused), Next::Final, true, Fault::None, false),
-            (14, "", Failed(Refused), Next::AnotherBroker, true, Fault::Unavailable, false),
-            (501, "", Failed(Refused), Next::AnotherBroker, true, Fault::Unavailable, false),
-            (16, "check signature failed.", Failed(Refused), Next::Final, false, Fault::None, true),
-            (16, "User:x is not found.", Failed(Refused), Next::Final, false, Fault::None, true),
+            (999, "", Failed(Unknown), Next::Final, false, Fault::None, None),
+            (-7, "", Failed(Unknown), Next::Final, false, Fault::None, None),
+            (777, "", Failed(Unknown), Next::AnotherBroker, false, Fault::None, None),
+            (2, "", Failed(Refused), Next::BackOff, false, Fault::Busy, None),
+            (215, "", Failed(Refused), Next::BackOff, false, Fault::Busy, None),
+            (3, "", Failed(Refused), Next::Final, false, Fault::None, None),
+            (15, "", Failed(Refused), Next::Final, false, Fault::None, None),
+            (26, "", Failed(Refused), Next::Final, false, Fault::None, None),
+            (13, "", Failed(Refused), Next::Final, false, Fault::None, None),
+            (29, "", Failed(Refused), Next::Final, true, Fault::None, None),
+            (14, "", Failed(Refused), Next::AnotherBroker, true, Fault::Unavailable, None),
+            (501, "", Failed(Refused), Next::AnotherBroker, true, Fault::Unavailable, None),
+            (
+                16,
+                "check signature failed.",
+                Failed(Refused),
+                Next::Final,
+                false,
+                Fault::None,
+                Some(WrongSecret),
+            ),
+            (
+                16,
+                "User:x is not found.",
+                Failed(Refused),
+                Next::Final,
+                false,
+                Fault::None,
+                Some(UnknownAccessKey),
+            ),
             (
                 16,
                 "username cannot be null.",
@@ -211,7 +224,16 @@ mod tests {
                 Next::Final,
                 false,
                 Fault::None,
-                true,
+                Some(NoCredentials),
+            ),
+            (
+                16,
+                "User:x has no permission to access Topic:T from 127.0.0.1, no matched policies.",
+                Failed(Refused),
+                Next::Final,
+                false,
+                Fault::None,
+                Some(MissingPermission),
             ),
             (
                 16,
@@ -220,12 +242,12 @@ mod tests {
                 Next::AnotherBroker,
                 true,
                 Fault::None,
-                false,
+                None,
             ),
-            (17, "", Failed(Refused), Next::AnotherBroker, true, Fault::None, false),
-            (204, "", Failed(Refused), Next::AnotherBroker, false, Fault::None, false),
-            (205, "", Failed(Refused), Next::AnotherBroker, false, Fault::None, false),
-            (1500, "", Failed(Refused), Next::Drain, true, Fault::Unavailable, false),
+            (17, "", Failed(Refused), Next::AnotherBroker, true, Fault::None, None),
+            (204, "", Failed(Refused), Next::AnotherBroker, false, Fault::None, None),
+            (205, "", Failed(Refused), Next::AnotherBroker, false, Fault::None, None),
+            (1500, "", Failed(Refused), Next::Drain, true, Fault::Unavailable, None),
         ];
         for (code, remark, attempt, next, refresh_route, fault, denied) in rows {
             let expected = Verdict { attempt, next, refresh_route, fault, denied };

@@ -34,43 +34,90 @@ pub(crate) fn insert_fields(
     let Some((encoding, header, _)) = split_written(frame) else {
         return Ok(());
     };
-    let header_length = header.len();
-    let length = match frame.first_chunk::<LENGTH_PREFIX>() {
-        Some(prefix) => u32::from_be_bytes(*prefix) as usize,
-        None => return Ok(()),
-    };
-    let (place, bytes) = match encoding {
+    let bytes = match encoding {
         Encoding::Json => json_fields(header, fields),
-        Encoding::Binary => binary_fields(header, fields)?,
+        Encoding::Binary => binary_fields(fields)?,
     };
-    let (length, header_length) = (length + bytes.len(), header_length + bytes.len());
+    insert(out, start, |_, _| [&bytes, &[], &[]])
+}
+
+/// Puts bytes before the fields of the frame of ours that begins at `start`. `pieces` is told the
+/// encoding, and whether other fields follow.
+///
+/// # Errors
+///
+/// The frame would be refused by every peer; it is as it was before.
+pub(super) fn insert<'a>(
+    out: &mut Vec<u8>,
+    start: usize,
+    pieces: impl FnOnce(Encoding, bool) -> [&'a [u8]; 3],
+) -> Result<(), EncodeError> {
+    let frame = out.get(start..).unwrap_or_default();
+    let Some((encoding, header, _)) = split_written(frame) else {
+        return Ok(());
+    };
+    let Some(length) = frame.first_chunk::<LENGTH_PREFIX>() else {
+        return Ok(());
+    };
+    let (place, more) = match encoding {
+        Encoding::Json => {
+            let place = json_place(header);
+            (place, header.get(place) != Some(&b'}'))
+        }
+        Encoding::Binary => (binary_place(header), true),
+    };
+    let pieces = pieces(encoding, more);
+    let added: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let length = u32::from_be_bytes(*length) as usize + added;
+    let header_length = header.len() + added;
     if header_length > HEADER_LENGTH_ENCODE_MAX {
         return Err(EncodeError::HeaderTooLong { length: header_length });
     }
     if length > FRAME_LENGTH_MAX {
         return Err(EncodeError::FrameTooLong { length });
     }
+    let at = start + LENGTH_PREFIX + HEADER_WORD + place;
     if encoding == Encoding::Binary {
         // The length of all fields stands right before them.
-        let map = start + LENGTH_PREFIX + HEADER_WORD + place - 4;
-        let known = out.get(map..).and_then(|rest| rest.first_chunk::<4>()).copied();
+        let known = out.get(at - 4..).and_then(|rest| rest.first_chunk::<4>()).copied();
         let known = u32::from_be_bytes(known.unwrap_or_default());
-        overwrite(out, map, known + bytes.len() as u32);
+        overwrite(out, at - 4, known + added as u32);
     }
-    let at = start + LENGTH_PREFIX + HEADER_WORD + place;
-    out.splice(at..at, bytes);
+    let end = out.len();
+    out.resize(end + added, 0);
+    out.copy_within(at..end, at + added);
+    let mut gap = out.get_mut(at..at + added).unwrap_or_default();
+    for piece in pieces {
+        let (target, rest) = core::mem::take(&mut gap).split_at_mut(piece.len());
+        target.copy_from_slice(piece);
+        gap = rest;
+    }
     overwrite(out, start, length as u32);
     let word = u32::from(encoding.code()) << 24 | header_length as u32;
     overwrite(out, start + LENGTH_PREFIX, word);
     Ok(())
 }
 
-/// Where fields go in a JSON header, and what they look like there.
-fn json_fields(header: &[u8], fields: &[(String, String)]) -> (usize, Vec<u8>) {
+/// Where fields go in a JSON header.
+fn json_place(header: &[u8]) -> usize {
     // Before it there is nothing but the code, a number.
     const OPENING: &[u8] = b"\"extFields\":{";
     let found = header.windows(OPENING.len()).position(|window| window == OPENING);
-    let place = found.unwrap_or_default() + OPENING.len();
+    found.unwrap_or_default() + OPENING.len()
+}
+
+/// Where fields go in a binary header.
+// Java: RocketMQSerializable#rocketMQProtocolEncode
+fn binary_place(header: &[u8]) -> usize {
+    /// Code, language, version, opaque and flag, before the remark.
+    const REMARK: usize = 2 + 1 + 2 + 4 + 4;
+    let remark = header.get(REMARK..).and_then(|rest| rest.first_chunk::<4>());
+    let remark = u32::from_be_bytes(remark.copied().unwrap_or_default()) as usize;
+    REMARK + 4 + remark + 4
+}
+
+/// What fields look like in a JSON header.
+fn json_fields(header: &[u8], fields: &[(String, String)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (key, value) in fields {
         bytes.push(b'"');
@@ -79,22 +126,15 @@ fn json_fields(header: &[u8], fields: &[(String, String)]) -> (usize, Vec<u8>) {
         push_escaped(&mut bytes, value);
         bytes.extend_from_slice(b"\",");
     }
-    if header.get(place) == Some(&b'}') {
+    if header.get(json_place(header)) == Some(&b'}') {
         bytes.pop();
     }
-    (place, bytes)
+    bytes
 }
 
 /// The same for a binary header.
 // Java: RocketMQSerializable#rocketMQProtocolEncode
-fn binary_fields(
-    header: &[u8],
-    fields: &[(String, String)],
-) -> Result<(usize, Vec<u8>), EncodeError> {
-    /// Code, language, version, opaque and flag, before the remark.
-    const REMARK: usize = 2 + 1 + 2 + 4 + 4;
-    let remark = header.get(REMARK..).and_then(|rest| rest.first_chunk::<4>());
-    let remark = u32::from_be_bytes(remark.copied().unwrap_or_default()) as usize;
+fn binary_fields(fields: &[(String, String)]) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::new();
     for (key, value) in fields {
         let length = key.len();
@@ -104,7 +144,7 @@ fn binary_fields(
         bytes.extend_from_slice(key.as_bytes());
         push_long_text(&mut bytes, value.as_bytes())?;
     }
-    Ok((REMARK + 4 + remark + 4, bytes))
+    Ok(bytes)
 }
 
 fn overwrite(out: &mut [u8], position: usize, value: u32) {

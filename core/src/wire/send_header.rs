@@ -52,6 +52,69 @@ impl SendHeader<'_> {
     }
 }
 
+/// The value of a field as it is signed.
+#[derive(Copy, Clone)]
+pub(super) enum SignedValue<'a> {
+    /// The field is not in the frame.
+    Absent,
+    Text(&'a str),
+    /// A text as the inside of a JSON string.
+    Escaped(&'a str),
+    Number(i64),
+    Flag(bool),
+}
+
+impl<'a> SendHeader<'a> {
+    /// All fields in the order in which they are signed, that of their names. An empty text is
+    /// signed as nothing, and is not in the frame either. `properties` stand in for the header's.
+    pub(super) fn signed_fields(
+        &self,
+        long_names: bool,
+        properties: SignedValue<'a>,
+    ) -> [(&'static str, SignedValue<'a>); 14] {
+        use SignedValue::{Absent, Flag, Number, Text};
+        let max_reconsume_times =
+            self.max_reconsume_times.map_or(Absent, |times| Number(i64::from(times)));
+        let letters = [
+            ("a", Text(self.producer_group)),
+            ("b", Text(self.topic)),
+            ("c", Text(self.default_topic)),
+            ("d", Number(i64::from(self.default_topic_queue_nums))),
+            ("e", Number(i64::from(self.queue_id))),
+            ("f", Number(i64::from(self.sys_flag))),
+            ("g", Number(self.born_timestamp_ms)),
+            ("h", Number(i64::from(self.flag))),
+            ("i", properties),
+            ("j", Number(i64::from(self.reconsume_times))),
+            ("k", Flag(self.unit_mode)),
+            ("l", max_reconsume_times),
+            ("m", Flag(self.batch)),
+            ("n", Text(self.broker_name)),
+        ];
+        if !long_names {
+            return letters;
+        }
+        let [group, topic, default, queues, queue, sys, born, flag, text, times, unit, max, ..] =
+            letters.map(|(_, value)| value);
+        [
+            ("batch", Flag(self.batch)),
+            ("bname", Text(self.broker_name)),
+            ("bornTimestamp", born),
+            ("defaultTopic", default),
+            ("defaultTopicQueueNums", queues),
+            ("flag", flag),
+            ("maxReconsumeTimes", max),
+            ("producerGroup", group),
+            ("properties", text),
+            ("queueId", queue),
+            ("reconsumeTimes", times),
+            ("sysFlag", sys),
+            ("topic", topic),
+            ("unitMode", unit),
+        ]
+    }
+}
+
 /// Appends the frame of a send up to its body, with all lengths filled in for a body of
 /// `body_length` bytes, which the caller appends. The layout of the fields follows the code.
 ///

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Address, Config, ConfigError, Delivery, GroupError, NotReady, PublishQueues, QueuesError,
-    SendError, limits,
+    Address, Config, ConfigError, Credentials, Delivery, GroupError, NotReady, PublishQueues,
+    QueuesError, SendError, limits,
 };
 
 use crate::admin::Admin;
@@ -145,6 +145,22 @@ impl Client {
         }
         self.handle.shared.set_name_servers(addresses);
         Ok(())
+    }
+
+    /// Signs every request with `credentials` from the next one that is written on, or none with
+    /// `None`. Requests that have been written stay as they are. A provider is asked on as before,
+    /// and what it gives next replaces them. On a closed client this does nothing.
+    ///
+    /// ```
+    /// # fn example(client: &rocketmq_driver::Client) -> Result<(), rocketmq_driver::CredentialsError> {
+    /// use rocketmq_driver::Credentials;
+    ///
+    /// client.set_credentials(Some(Credentials::new("orders-service", "12345678")?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_credentials(&self, credentials: Option<Credentials>) {
+        self.handle.shared.set_credentials(credentials);
     }
 
     /// Waits until a name server has answered, at most for `timeout`.

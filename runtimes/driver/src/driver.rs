@@ -18,6 +18,7 @@ use rocketmq_core::{
 
 use crate::client::CloseReport;
 use crate::connection::Connection;
+use crate::credentials::Question;
 use crate::discovery::Fetch;
 use crate::gather::Held;
 use crate::ledger::Ledger;
@@ -59,6 +60,9 @@ const TIMER: usize = usize::MAX;
 /// The name of the look-up of the name servers among the sources.
 const FETCH: usize = usize::MAX - 1;
 
+/// The name of the provider of credentials among the sources.
+const PROVIDER: usize = usize::MAX - 2;
+
 /// The future that drives one client: its connections, its timer and its sends. It ends after
 /// [`Client::close`](crate::Client::close), or when all handles have gone and their sends have
 /// ended.
@@ -86,6 +90,8 @@ pub struct Driver<R: Runtime> {
     closing: Option<Closing>,
     /// The look-up of the name servers that is under way.
     fetch: Option<Fetch>,
+    /// What the provider of credentials is being asked.
+    question: Option<Question>,
     timer: R::Timer,
     timer_source: Arc<Source>,
     timer_waker: Waker,
@@ -150,6 +156,7 @@ impl<R: Runtime> Driver<R> {
             queries: OpenQueries::default(),
             closing: None,
             fetch: None,
+            question: None,
             armed: Instant::FAR_FUTURE,
             dirty: Vec::new(),
             backlog: Vec::new(),
@@ -202,6 +209,7 @@ impl<R: Runtime> Driver<R> {
             match name {
                 TIMER => self.armed = Instant::FAR_FUTURE,
                 FETCH => self.go_on_fetching(now),
+                PROVIDER => self.go_on_asking(now),
                 name if name % 2 == 0 => self.read(now, name / 2, &mut reads_left),
                 name => self.unblock(name / 2),
             }
@@ -379,6 +387,13 @@ impl<R: Runtime> Driver<R> {
                     self.go_on_fetching(now);
                 }
                 Output::AbandonFetch { .. } => self.fetch = None,
+                Output::FetchCredentials { fetch, why } => {
+                    let source = Source::new(PROVIDER, &self.shared.signal);
+                    let provider = self.shared.config.credentials_provider();
+                    self.question = provider.map(|it| Question::new(fetch, it, why, source));
+                    self.go_on_asking(now);
+                }
+                Output::AbandonCredentials { .. } => self.question = None,
                 Output::Complete { op, result } => self.ledger.end(op, result),
                 Output::Ready { waiter, result } => {
                     let position = self.ready_slots.iter().position(|(w, _)| *w == waiter);
@@ -419,6 +434,15 @@ impl<R: Runtime> Driver<R> {
         self.fetch = None;
         let result = result.as_ref().map(|line| &**line).map_err(Clone::clone);
         self.machine.handle_name_servers(now, fetch, result);
+    }
+
+    /// Goes on with asking the provider of credentials.
+    fn go_on_asking(&mut self, now: Instant) {
+        let question = self.question.as_mut().map(Question::poll);
+        if let Some(Poll::Ready((fetch, answer))) = question {
+            self.question = None;
+            self.machine.handle_credentials(now, fetch, answer);
+        }
     }
 
     /// Gives back the room of what has ended.
@@ -512,6 +536,7 @@ impl<R: Runtime> Driver<R> {
                 | Command::Unregister { .. }
                 | Command::CancelQuery { .. }
                 | Command::Resize { .. }
+                | Command::SetCredentials { .. }
                 | Command::SetNameServers { .. } => {}
             }
         }
@@ -533,7 +558,7 @@ impl<R: Runtime> Driver<R> {
             self.close_slot(slot);
         }
         self.connections.clear();
-        self.fetch = None;
+        (self.fetch, self.question) = (None, None);
         self.release();
         self.shared.hub.end(&mut self.ledger.wakers);
         self.ledger.wake();

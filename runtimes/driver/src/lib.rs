@@ -18,6 +18,7 @@ mod batch;
 mod client;
 mod compression;
 mod connection;
+mod credentials;
 mod diagnose;
 mod discovery;
 mod driver;
@@ -62,13 +63,15 @@ pub use rocketmq_core::wire::{
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, BrokerInfo,
-    CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery,
-    Detector, DiscoveryFailure, Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host,
-    Interceptor, Interceptors, InvalidMessage, LatencyClass, Message, MessageQueue, MessageType,
-    Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
-    PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
-    QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
-    SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
-    TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
+    CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Credentials,
+    CredentialsError, CredentialsPart, CredentialsProvider, Delivery, Detector, DiscoveryFailure,
+    Event, EventSet, FetchReason, FieldError, Forbidden, GroupError, Hook, Host, Interceptor,
+    Interceptors, InvalidMessage, LatencyClass, Lease, Message, MessageQueue, MessageType, Mode,
+    NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
+    PermissionReason, ProviderFailure, ProviderFuture, PublishQueues, QueryError, QueryErrorKind,
+    QueuePosition, QueueRange, QueueStrategy, QueuesError, RecallHandle, RecallHandleError,
+    RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt, SendContext,
+    SendError, SendErrorKind, SendReceipt, Stage, TopicSettings, TopicType, UnwritableBroker,
+    UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;

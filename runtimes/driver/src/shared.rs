@@ -7,10 +7,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use rocketmq_core::{
-    Address, Admission, Bound, Completion, Config, GroupError, Instant, InvalidMessage, Mode,
-    NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues, Query, QueryError,
-    QueryErrorKind, QueryId, QueuesError, Room, Selection, SendError, SendErrorKind, WhenDown,
-    limits,
+    Address, Admission, Bound, Completion, Config, Credentials, GroupError, Instant,
+    InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues, Query,
+    QueryError, QueryErrorKind, QueryId, QueuesError, Room, Selection, SendError, SendErrorKind,
+    WhenDown, limits,
 };
 
 use crate::client::{CloseReport, Stats};
@@ -113,6 +113,9 @@ pub(crate) enum Command {
     /// So many sends may be in flight from now on.
     Resize {
         messages_max: u32,
+    },
+    SetCredentials {
+        credentials: Option<Credentials>,
     },
     SetNameServers {
         addresses: Vec<Address>,
@@ -346,6 +349,11 @@ impl Shared {
     /// Has the driver use these name servers, if there is one.
     pub(crate) fn set_name_servers(&self, addresses: Vec<Address>) {
         self.push(Command::SetNameServers { addresses });
+    }
+
+    /// Has the driver sign requests with these credentials, if there is one.
+    pub(crate) fn set_credentials(&self, credentials: Option<Credentials>) {
+        self.push(Command::SetCredentials { credentials });
     }
 
     /// Has `slot` ended with the name servers that are in use; those of the settings if there is no

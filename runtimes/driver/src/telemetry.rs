@@ -151,6 +151,14 @@ pub(crate) fn event(event: &Event, span_of: impl Fn(OpId) -> Span) {
             %failure,
             "route look-up failed"
         ),
+        Event::CredentialsRefreshed { expires_in } => info!(
+            messaging.system = SYSTEM,
+            expires_in_s = expires_in.map(|time| time.as_secs()),
+            "credentials refreshed"
+        ),
+        Event::CredentialsFailed { failure, .. } => {
+            warn!(messaging.system = SYSTEM, %failure, "no credentials from their provider");
+        }
         Event::InterceptorPanicked { hook, unique_key } => warn!(
             messaging.system = SYSTEM,
             messaging.message.id = unique_key.map(display),

@@ -73,6 +73,9 @@ impl<R: Runtime> Driver<R> {
                 }
             }
             Command::Resize { messages_max } => self.machine.set_in_flight_max(now, messages_max),
+            Command::SetCredentials { credentials } => {
+                self.machine.set_credentials(now, credentials);
+            }
             Command::SetNameServers { addresses } => {
                 self.machine.set_name_servers(now, addresses);
             }

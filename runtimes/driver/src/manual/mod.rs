@@ -9,6 +9,7 @@
 //! | [`back_pressure`] | what happens when too much is in flight |
 //! | [`batches`] | batches, given and automatic, and compression |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
+//! | [`credentials`] | access control: keys, tokens, providers, refusals |
 //! | [`closing`] | cancelling, closing, and the states of a client |
 //! | [`runtimes`] | where the client's work is done |
 //! | [`interceptors`] | code of your own in every send and request |
@@ -48,6 +49,9 @@ pub mod batches {}
 #[doc = include_str!("names.md")]
 pub mod names {}
 
+#[doc = include_str!("credentials.md")]
+pub mod credentials {}
+
 #[doc = include_str!("closing.md")]
 pub mod closing {}
 
@@ -77,9 +81,12 @@ pub mod java {}
 #[cfg(test)]
 mod tests {
     use rocketmq_core::wire::ResponseCode;
-    use rocketmq_core::{Bound, InvalidBatch, InvalidMessage, SelectorFailure, SendErrorKind};
+    use rocketmq_core::{
+        Bound, InvalidBatch, InvalidMessage, PermissionReason, ProviderFailure, SelectorFailure,
+        SendErrorKind,
+    };
 
-    const PAGES: [(&str, &str); 15] = [
+    const PAGES: [(&str, &str); 16] = [
         ("verdicts", include_str!("verdicts.md")),
         ("messages", include_str!("messages.md")),
         ("queues", include_str!("queues.md")),
@@ -87,6 +94,7 @@ mod tests {
         ("back_pressure", include_str!("back_pressure.md")),
         ("batches", include_str!("batches.md")),
         ("names", include_str!("names.md")),
+        ("credentials", include_str!("credentials.md")),
         ("closing", include_str!("closing.md")),
         ("runtimes", include_str!("runtimes.md")),
         ("interceptors", include_str!("interceptors.md")),
@@ -115,6 +123,7 @@ mod tests {
     fn every_kind_of_error_names_a_section_that_exists() {
         use SendErrorKind as Kind;
         let (code, remark) = (ResponseCode(1), Box::from(""));
+        let reason = PermissionReason::Other;
         let kinds = [
             Kind::Invalid(InvalidMessage::TopicEmpty),
             Kind::InvalidBatch(Box::new(InvalidBatch::Empty)),
@@ -126,7 +135,8 @@ mod tests {
             Kind::Selector(SelectorFailure::NoQueue),
             Kind::Timeout,
             Kind::Broker { code, remark },
-            Kind::PermissionDenied { code, remark: "".into() },
+            Kind::PermissionDenied { reason, code, remark: "".into() },
+            Kind::NoCredentials(ProviderFailure::TimedOut),
             Kind::Transport,
             Kind::Backpressure(Bound::Bytes),
             Kind::Cancelled,

@@ -1,7 +1,7 @@
 //! The table of what an answer means, row by row, end to end.
 
 use rocketmq_core::wire::{ResponseCode, SendStatus};
-use rocketmq_core::{AttemptFailure, Delivery, SendErrorKind, Stage};
+use rocketmq_core::{AttemptFailure, Delivery, PermissionReason, SendErrorKind, Stage};
 use rocketmq_testkit::cluster::{Fault, Rule};
 use rocketmq_testkit::world::SendSpec;
 
@@ -24,7 +24,7 @@ const fn denied(code: i32, remark: &'static str) -> Row {
     Row { code, remark, delivery: Delivery::Refused, again: false, denied: true }
 }
 
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 24] = [
     denied(1, "org.apache.rocketmq.acl.common.AclException: no"),
     row(1, "store failed", Delivery::Unknown, true),
     row(777, "never heard of", Delivery::Unknown, false),
@@ -41,6 +41,11 @@ const ROWS: [Row; 22] = [
     denied(16, "check signature failed."),
     denied(16, "User:rocket is not found."),
     denied(16, "username cannot be null."),
+    denied(16, "User:rocket is disabled."),
+    denied(
+        16,
+        "User:rocket has no permission to access Topic:T from 10.0.0.9, the decision is deny.",
+    ),
     row(16, "the broker is read-only", Delivery::Refused, true),
     row(17, "topic not exist", Delivery::Refused, true),
     row(204, "no buyer", Delivery::Refused, true),
@@ -65,7 +70,8 @@ fn every_refusal_has_its_verdict_kind_and_next_step() {
         assert_eq!(attempts.len(), if again { 3 } else { 1 }, "{code} {remark}");
         let (answer, text) = (ResponseCode(code), Box::from(remark));
         let kind = if denied {
-            SendErrorKind::PermissionDenied { code: answer, remark: text }
+            let reason = PermissionReason::of(answer, &text).expect("a reason");
+            SendErrorKind::PermissionDenied { reason, code: answer, remark: text }
         } else {
             SendErrorKind::Broker { code: answer, remark: text }
         };

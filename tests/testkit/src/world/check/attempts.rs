@@ -200,7 +200,9 @@ pub(crate) fn is_denial(answer: &AnswerFacts) -> bool {
         16 => {
             remark.contains("username cannot be null")
                 || remark.contains("check signature failed")
-                || (remark.contains("User:") && remark.contains("not found"))
+                || remark.contains("has no permission to access")
+                || (remark.contains("User:")
+                    && ["not found", "is disabled"].iter().any(|end| remark.contains(end)))
         }
         _ => false,
     }
