@@ -24,6 +24,7 @@ pub use place::{Park, Servers};
 pub mod admin;
 pub mod batches;
 pub mod closing;
+pub mod credentials;
 pub mod diagnosis;
 pub mod discovery;
 pub mod dropping;
@@ -243,6 +244,13 @@ macro_rules! conformance {
             hooks: interceptors_that_panic_or_refuse_cost_their_own_send,
                 interceptors_hear_of_attempts_that_a_dropped_driver_leaves,
                 the_histogram_holds_the_latency_of_every_stored_send;
+            credentials: every_request_is_signed,
+                a_refused_client_is_told_why_and_tries_no_other_broker,
+                a_refused_route_ends_sends_at_once,
+                credentials_are_replaced_while_the_client_runs,
+                a_provider_is_asked_at_the_start_and_before_expiry,
+                a_provider_that_never_answers_costs_each_call_its_own_time,
+                a_provider_that_fails_or_panics_is_asked_again;
             admin: a_topic_is_created_on_every_broker, a_topic_is_created_where_sends_create_none,
                 offsets_follow_what_is_stored, stored_messages_are_found,
                 a_silent_broker_costs_the_time_of_a_call,

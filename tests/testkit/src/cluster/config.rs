@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::access::AccessControl;
 use crate::wire::Encoding;
 
 /// The template topic of auto-creation.
@@ -83,6 +84,7 @@ pub struct ClusterConfig {
     pub(crate) body_bytes_max: usize,
     pub(crate) batch_topics: BTreeSet<String>,
     pub(crate) vip_ports: bool,
+    pub(crate) access: Option<AccessControl>,
 }
 
 impl ClusterConfig {
@@ -105,6 +107,7 @@ impl ClusterConfig {
             body_bytes_max: 4 * 1024 * 1024,
             batch_topics: BTreeSet::new(),
             vip_ports: false,
+            access: None,
         }
     }
 
@@ -162,6 +165,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn vip_ports(mut self, on: bool) -> Self {
         self.vip_ports = on;
+        self
+    }
+
+    /// Who may do what; everybody everything by default.
+    // Java: BrokerConfig#aclEnable, AuthConfig#authenticationEnabled, #authorizationEnabled.
+    #[must_use]
+    pub fn access(mut self, access: AccessControl) -> Self {
+        self.access = Some(access);
         self
     }
 

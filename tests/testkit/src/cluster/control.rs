@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use super::broker;
 use super::{
-    Action, ActionKind, Cluster, ClusterConfig, ConnectionId, Fault, FrameRecord, HALF_TOPIC,
-    HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, RuleId, Stored,
-    TopicConfig, UnregisterRecord, announced_route,
+    AccessControl, Action, ActionKind, Cluster, ClusterConfig, ConnectionId, Fault, FrameRecord,
+    HALF_TOPIC, HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, RuleId,
+    Stored, TopicConfig, UnregisterRecord, announced_route,
 };
 use crate::wire::{Command, TopicRoute};
 
@@ -15,6 +15,11 @@ use crate::wire::{Command, TopicRoute};
 ///
 /// An index beyond the servers of the cluster changes nothing.
 impl Cluster {
+    /// Who may do what from now on; everybody everything with `None`.
+    pub fn set_access(&mut self, access: Option<AccessControl>) {
+        self.config.access = access;
+    }
+
     /// Sets the clock for calls that carry no time; it never goes back.
     pub fn set_now(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);

@@ -30,6 +30,7 @@ use crate::wire::{
     BrokerData, Command, Encoding, Fields, Heartbeat, QueueData, TopicRoute, split_frame,
 };
 
+mod access;
 mod admin;
 mod broker;
 mod config;
@@ -41,6 +42,7 @@ mod static_topic;
 mod store;
 mod timers;
 
+pub use access::AccessControl;
 pub use config::{
     AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ReplyEncoding, ServerVersion, TopicConfig,
 };
@@ -49,7 +51,7 @@ pub use name_server::RouteOverride;
 pub use script::{Fault, Rule, RuleId};
 pub use store::Stored;
 
-use broker::{Broker, Context, Reply};
+use broker::{Broker, Context, Refusal, Reply, respond};
 use name_server::NameServer;
 use script::{Effect, Ending, Script};
 
@@ -413,6 +415,9 @@ impl Cluster {
 
     fn process(&mut self, node: Node, connection: ConnectionId, command: &Command) -> Reply {
         let address = self.address(node);
+        if let Some(refusal) = self.refused_access(node, command) {
+            return Reply::Answer(respond(&self.config, command, refusal));
+        }
         match node {
             Node::Broker(index) => {
                 let Some(broker) = self.brokers.get_mut(index) else {
@@ -432,6 +437,13 @@ impl Cluster {
                 server.process(&self.config, &routes, &brokers, command)
             }
         }
+    }
+
+    /// What access control has against a request, if there is any.
+    fn refused_access(&self, node: Node, command: &Command) -> Option<Refusal> {
+        let checks = |access: &&AccessControl| access.checks(matches!(node, Node::NameServer(_)));
+        let access = self.config.access.as_ref().filter(checks)?;
+        access.check(self.config.version, command).err()
     }
 
     /// Turns what came of a request into actions, bent by the fault.

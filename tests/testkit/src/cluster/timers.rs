@@ -31,7 +31,8 @@ impl Broker {
             return None;
         }
         let unique_key = property(properties, "UNIQ_KEY")?;
-        Some(base64(&format!("v1 {topic} {} {} {unique_key}", self.name, out_ms + 1)))
+        let handle = format!("v1 {topic} {} {} {unique_key}", self.name, out_ms + 1);
+        Some(base64(handle.as_bytes()))
     }
 
     /// Notes that a message is not to be delivered, whether or not it is there.
@@ -78,9 +79,9 @@ impl Broker {
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// Base64 for URLs with padding, as Java's `Base64.getUrlEncoder()` writes it.
-fn base64(text: &str) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     let mut out = String::new();
-    for group in text.as_bytes().chunks(3) {
+    for group in bytes.chunks(3) {
         let mut bits = [0; 4];
         bits[1..=group.len()].copy_from_slice(group);
         let bits = u32::from_be_bytes(bits);
@@ -118,7 +119,7 @@ mod tests {
         for (text, expected) in
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), (handle, encoded)]
         {
-            assert_eq!(base64(text), expected);
+            assert_eq!(base64(text.as_bytes()), expected);
             assert_eq!(from_base64(expected).as_deref(), Some(text));
         }
         assert_eq!(from_base64("no handle"), None);
