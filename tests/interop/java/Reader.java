@@ -6,6 +6,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -23,6 +24,7 @@ import org.apache.rocketmq.common.message.MessageClientExt;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RPCHook;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
@@ -32,6 +34,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  *   read TOPIC ...             prints everything that is stored there
  *   send TOPIC COUNT [LENGTH]  sends messages with bodies that are short, or of that length
  *   hash TOPIC KEY ...         sends a message for each key to the queue of its hash
+ *   sign KEY SECRET TOKEN BODY [NAME VALUE] ...  signs a request, all of it in hexadecimal behind a
+ *                              dash
  *   mqadmin WORD ...           what the script of this name does
  * Without a command it reads commands from standard input, one a line, until that closes. Each
  * command prints one JSON object a line, the last one {"end":true,"count":N} or {"error":"..."}.
@@ -80,6 +84,8 @@ public class Reader {
                 count = send(words[1], Integer.parseInt(words[2]), length);
             } else if (words[0].equals("hash")) {
                 count = hash(words[1], Arrays.asList(words).subList(2, words.length));
+            } else if (words[0].equals("sign")) {
+                count = sign(words);
             } else if (words[0].equals("mqadmin")) {
                 MQAdminStartup.main0(Arrays.copyOfRange(words, 1, words.length), credentials());
                 count = 0;
@@ -143,6 +149,37 @@ public class Reader {
         String secretKey = System.getProperty("interop.secretKey");
         return accessKey == null ? null
             : new AclClientRPCHook(new SessionCredentials(accessKey, secretKey));
+    }
+
+    /** Has the client's own hook sign a request, as it does before each one leaves. */
+    private static int sign(String[] words) {
+        String token = text(words[3]);
+        SessionCredentials credentials = token.isEmpty()
+            ? new SessionCredentials(text(words[1]), text(words[2]))
+            : new SessionCredentials(text(words[1]), text(words[2]), token);
+        RemotingCommand request = RemotingCommand.createRequestCommand(10, null);
+        HashMap<String, String> fields = new HashMap<>();
+        for (int i = 5; i + 1 < words.length; i += 2) {
+            fields.put(text(words[i]), text(words[i + 1]));
+        }
+        request.setExtFields(fields);
+        byte[] body = bytes(words[4]);
+        request.setBody(body.length == 0 ? null : body);
+        new AclClientRPCHook(credentials).doBeforeRequest("127.0.0.1:1", request);
+        OUT.println(new Line().put("signature", request.getExtFields().get("Signature")).text());
+        return 1;
+    }
+
+    private static String text(String hex) {
+        return new String(bytes(hex), StandardCharsets.UTF_8);
+    }
+
+    private static byte[] bytes(String hex) {
+        byte[] bytes = new byte[hex.length() / 2];
+        for (int i = 0; i < bytes.length; i++) {
+            bytes[i] = (byte) Integer.parseInt(hex.substring(2 * i + 1, 2 * i + 3), 16);
+        }
+        return bytes;
     }
 
     /** The part before each topic and group, if the property interop.namespace is set. */

@@ -123,6 +123,27 @@ impl Reader {
         self.ask(&format!("mqadmin {command} -n {name_server} {words}")).map(drop)
     }
 
+    /// The signature that Java's client gives a request with these fields and this body.
+    pub fn sign(
+        &self,
+        access_key: &str,
+        secret_key: &str,
+        token: Option<&str>,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<String> {
+        let hex =
+            |bytes: &[u8]| bytes.iter().fold("-".to_owned(), |text, b| text + &format!("{b:02x}"));
+        let own = [access_key, secret_key, token.unwrap_or_default()].map(|it| hex(it.as_bytes()));
+        let mut words = vec![own.join(" "), hex(body)];
+        words.extend(
+            fields.iter().flat_map(|(name, value)| [name, value]).map(|it| hex(it.as_bytes())),
+        );
+        let lines = self.ask(&format!("sign {}", words.join(" ")))?;
+        let signature = lines.first().and_then(|line| line["signature"].as_str());
+        signature.map(str::to_owned).ok_or_else(|| format!("the reader printed {lines:?}"))
+    }
+
     fn ask(&self, command: &str) -> Result<Vec<Value>> {
         let mut jvm = self.jvm.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         jvm.tell(command)?;

@@ -162,6 +162,11 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Other servers of the same version, for a case that needs them set up in its own way.
+    pub fn start_others(&self, options: &ServerOptions) -> Result<Self> {
+        Self::start(&self.environment, &self.version, options)
+    }
+
     /// The version of RocketMQ.
     pub fn version(&self) -> &str {
         &self.version

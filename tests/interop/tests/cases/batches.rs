@@ -31,7 +31,7 @@ fn numbered(topic: &str, number: usize) -> Message {
 /// Brokers up to 5.3 add the properties of a batch to each of its messages: all have its unique key
 /// then. The key that the client gave each message is put back by its place, after it was seen
 /// that it is lost and for whom.
-fn with_own_keys(
+pub(super) fn with_own_keys(
     context: &Context,
     sent: &[Sent],
     mut read: Vec<ReadBack>,

@@ -8,6 +8,7 @@ use rocketmq_tokio::{
     RequestCode, RequestContext, SendError, SendReceipt, SendStatus,
 };
 
+mod access;
 mod batches;
 mod bodies;
 mod delays;
@@ -52,8 +53,15 @@ pub(crate) fn all() -> Vec<Case> {
     cases
 }
 
-const FEATURES: &[&[NamedCase]] =
-    &[bodies::CASES, batches::CASES, names::CASES, delays::CASES, queues::CASES, questions::CASES];
+const FEATURES: &[&[NamedCase]] = &[
+    bodies::CASES,
+    batches::CASES,
+    names::CASES,
+    delays::CASES,
+    queues::CASES,
+    questions::CASES,
+    access::CASES,
+];
 
 /// A message, and what came of handing it to a producer.
 type Submitted = (Message, std::result::Result<PendingSend, SendError>);
