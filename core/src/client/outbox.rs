@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::{Buf, Bytes};
 
@@ -20,7 +21,6 @@ pub(super) enum Owner {
     Answer,
 }
 
-#[derive(Debug)]
 enum Segment {
     /// So many bytes of the running buffer: headers and small bodies.
     Inline(usize),
@@ -48,7 +48,7 @@ pub(super) enum TakenBack {
 }
 
 /// Bytes for one socket: small parts gathered in one running buffer, large bodies as they are.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outbox {
     buffer: Vec<u8>,
     /// Bytes of the buffer that the socket has taken.
@@ -226,6 +226,16 @@ impl Outbox {
             }
             offset = 0;
         }
+    }
+}
+
+/// Without the bytes: bodies and security tokens are among them.
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("frames", &self.frames)
+            .field("unsent", &self.unsent)
+            .finish_non_exhaustive()
     }
 }
 

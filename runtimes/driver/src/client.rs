@@ -78,7 +78,9 @@ impl Client {
 
     /// Looks at everything between this process and a stored message: name servers (reachable, and
     /// really name servers), host names, the route of `topic` (existence, queues, permission), the
-    /// address of every broker, its VIP port, version and clock. Each finding says what to do.
+    /// address of every broker, its VIP port, version and clock, and whether name servers and
+    /// brokers refuse the credentials. Each finding says what to do. Whether they may send to a
+    /// topic is known when they do.
     ///
     /// Nothing is changed or sent anywhere; brokers are asked to describe themselves. Takes a few
     /// times [`Config::request_timeout`] at most.

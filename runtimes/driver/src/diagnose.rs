@@ -18,6 +18,10 @@ use crate::slot::Slot;
 /// Clocks that differ by more than this are worth a word. Brokers tell theirs to the second.
 const SKEW_MAX: Duration = Duration::from_secs(3);
 
+/// What an answer says of the credentials that it was asked with: nobody who checks none would
+/// refuse them.
+const ACCEPTED: &str = "accepts the credentials, or checks none";
+
 /// What to do about a client that has ended.
 const DIAGNOSE_OPEN: &str = "diagnose with a client that is open";
 
@@ -271,6 +275,7 @@ impl Walk<'_> {
                  server's port, usually 9876"
             }
             QueryErrorKind::Lost(failure) => remedy(failure, Peer::NameServer),
+            QueryErrorKind::PermissionDenied { reason, .. } => reason.advice(),
             QueryErrorKind::BadAnswer(_) => {
                 "check that this is a name server, and which version it has"
             }
@@ -376,6 +381,9 @@ impl Walk<'_> {
                 let time = millis(answer.elapsed);
                 let what = format!("answered in {time}, RocketMQ {version}{announces}");
                 self.ok(subject.clone(), what);
+                if self.handle.shared.signs() {
+                    self.ok(subject.clone(), ACCEPTED);
+                }
                 self.clock(subject.clone(), &answer);
                 true
             }
@@ -390,6 +398,11 @@ impl Walk<'_> {
                     let what = error.kind().to_string();
                     self.found(Severity::Problem, subject.clone(), what, DIAGNOSE_OPEN);
                     false
+                }
+                QueryErrorKind::PermissionDenied { reason, .. } if reason.is_identity() => {
+                    let what = format!("refuses this client: {}{announces}", remark(&error));
+                    self.found(Severity::Problem, subject.clone(), what, reason.advice());
+                    true
                 }
                 // It may keep that to administrators; it is there, and that is the question.
                 kind => {
@@ -467,6 +480,9 @@ fn remedy(failure: &AttemptFailure, peer: Peer) -> &'static str {
         AttemptFailure::Connect(_) => {
             "check the address, that a name server runs there, and firewalls between"
         }
+        AttemptFailure::NoCredentials(_) => {
+            "check the provider of credentials, or give the client some to begin with"
+        }
         AttemptFailure::Closed(CloseReason::Protocol(_)) => {
             "check the port: this server speaks another protocol"
         }
@@ -490,6 +506,10 @@ fn same_queues(pair: &[&TopicRoute]) -> bool {
         queues
     };
     matches!(pair, [a, b] if sorted(a) == sorted(b))
+}
+
+fn remark(error: &QueryError) -> &str {
+    error.remark().unwrap_or_default()
 }
 
 fn said(error: &QueryError) -> String {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -188,6 +189,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     /// Latencies of stored sends, recorded by the driver.
     pub(crate) latency: Arc<Recorder>,
+    /// There are credentials, or somebody who provides them.
+    signs: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -241,7 +244,9 @@ impl Shared {
             leaves_at: Instant::FAR_FUTURE,
             counts: Counts::default(),
         };
+        let signs = config.credentials.is_some() || config.credentials_provider().is_some();
         Shared {
+            signs: AtomicBool::new(signs),
             config,
             clock,
             signal: Arc::default(),
@@ -351,8 +356,14 @@ impl Shared {
         self.push(Command::SetNameServers { addresses });
     }
 
+    /// Whether requests are signed, as far as this side knows: a provider may not have answered.
+    pub(crate) fn signs(&self) -> bool {
+        self.signs.load(Ordering::Relaxed)
+    }
+
     /// Has the driver sign requests with these credentials, if there is one.
     pub(crate) fn set_credentials(&self, credentials: Option<Credentials>) {
+        self.signs.store(credentials.is_some(), Ordering::Relaxed);
         self.push(Command::SetCredentials { credentials });
     }
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use rocketmq_tokio::{Address, AddressMap, Config, ConfigError, TopicSettings, TopicType};
+use rocketmq_tokio::{Address, AddressMap, Config, TopicSettings, TopicType};
 
+use crate::access::AccessArguments;
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
 
 /// Which servers to ask, and how.
@@ -40,19 +41,22 @@ pub(crate) struct ServerArguments {
     /// Print lines of JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) access: AccessArguments,
 }
 
 impl ServerArguments {
-    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+    pub(crate) fn config(&self) -> Result<Config, String> {
         let rules = self.address_rules.iter().cloned();
         let map = rules.fold(AddressMap::new(), |map, (from, to)| map.with_rule(from, to));
-        Config::builder(&self.name_server)
+        let config = Config::builder(&self.name_server)
             .address_map(map)
             .namespace(&*self.namespace)
             .request_timeout(self.timeout)
             // That of a recall.
-            .send_timeout(self.timeout)
-            .build()
+            .send_timeout(self.timeout);
+        self.access.apply(config)?.build().map_err(|error| error.to_string())
     }
 }
 

@@ -134,7 +134,7 @@ fn admin(client: &Client, servers: &ServerArguments) -> Admin {
 fn run(servers: &ServerArguments, ask: impl AsyncFnOnce(Client) -> Report) -> ExitCode {
     let config = match servers.config() {
         Ok(config) => config,
-        Err(error) => usage_error(&error.to_string()),
+        Err(error) => usage_error(&error),
     };
     let whole = async {
         let client = match servers.runtime.start(config) {

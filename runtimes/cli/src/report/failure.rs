@@ -1,6 +1,8 @@
 //! One line about a send that was not acknowledged: what was tried, what that proves, what to do.
 
-use rocketmq_tokio::{Delivery, InvalidBatch, ResponseCode, SendError, SendErrorKind};
+use rocketmq_tokio::{
+    Delivery, InvalidBatch, PermissionReason, ResponseCode, SendError, SendErrorKind,
+};
 
 use crate::text::{bounded, counted, harmless, short_millis};
 
@@ -62,7 +64,15 @@ fn advice(error: &SendError, vip: bool) -> Option<&'static str> {
         SendErrorKind::NoSuchQueue(_) => {
             "leave --queue out, or name a broker of the topic (its name, not its address)"
         }
-        SendErrorKind::PermissionDenied { .. } => "check the permissions on that broker",
+        SendErrorKind::PermissionDenied { reason, .. } => match reason {
+            PermissionReason::NoCredentials => {
+                "give --access-key and --secret-key, or ROCKETMQ_ACCESS_KEY and \
+                 ROCKETMQ_SECRET_KEY in the environment, or --credentials-file"
+            }
+            PermissionReason::UnknownAccessKey => "check --access-key",
+            PermissionReason::WrongSecret => "check --secret-key",
+            _ => "check the permissions of the user on that broker",
+        },
         SendErrorKind::Transport if vip => {
             "check that the broker runs and that its VIP port, two below the announced one, is \
              reachable from here; leave --vip out, or give a reachable address with --map \

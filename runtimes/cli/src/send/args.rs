@@ -7,6 +7,7 @@ use rocketmq_tokio::{
     Address, Compression, Config, Encoding, MessageQueue, QueueStrategy, Selector, WhenDown,
 };
 
+use crate::access::AccessArguments;
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
 
 /// Most sends that may be open at once.
@@ -267,6 +268,9 @@ pub(crate) struct SendArguments {
     /// Print one line of JSON for each message on standard output, as soon as its send has ended
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) access: AccessArguments,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use rocketmq_tokio::{AddressMap, Config, ConfigError, Message, Producer, SendError};
+use rocketmq_tokio::{AddressMap, Config, Message, Producer, SendError};
 use smol::channel::Receiver;
 use smol::{LocalExecutor, Timer, future};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: SendArguments) -> ExitCode {
     }
     let config = match config(&arguments) {
         Ok(config) => config,
-        Err(error) => usage_error(&error.to_string()),
+        Err(error) => usage_error(&error),
     };
     let runtime = arguments.runtime;
     let status = runtime.block_on(carry_out(arguments, config)).unwrap_or_else(|error| {
@@ -62,7 +62,7 @@ pub(crate) fn usage_error(message: &str) -> ! {
     std::process::exit(i32::from(USAGE))
 }
 
-fn config(arguments: &SendArguments) -> Result<Config, ConfigError> {
+fn config(arguments: &SendArguments) -> Result<Config, String> {
     let rules = arguments.address_rules.iter().cloned();
     let map = rules.fold(AddressMap::new(), |map, (from, to)| map.with_rule(from, to));
     let mut builder = Config::builder(&arguments.name_server)
@@ -84,7 +84,7 @@ fn config(arguments: &SendArguments) -> Result<Config, ConfigError> {
     if let Some(bytes) = arguments.compress_over {
         builder = builder.compress_over(bytes);
     }
-    builder.build()
+    arguments.access.apply(builder)?.build().map_err(|error| error.to_string())
 }
 
 /// Everything between the start of the client and its end. Gives the exit status.

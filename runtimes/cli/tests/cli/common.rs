@@ -54,10 +54,21 @@ pub(crate) fn script(cluster: &LoopbackCluster, fault: Fault) {
     });
 }
 
+/// Where the environment may have credentials.
+pub(crate) const ACCESS: [&str; 4] = [
+    "ROCKETMQ_ACCESS_KEY",
+    "ROCKETMQ_SECRET_KEY",
+    "ROCKETMQ_SECURITY_TOKEN",
+    "ROCKETMQ_CREDENTIALS_FILE",
+];
+
 /// The binary, without anything of the environment that could change what it does.
 pub(crate) fn rmq(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rmq"));
-    command.env_remove("NAMESRV_ADDR").env_remove("NO_COLOR").args(arguments);
+    for name in ["NAMESRV_ADDR", "NO_COLOR"].iter().chain(&ACCESS) {
+        command.env_remove(name);
+    }
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -1,5 +1,6 @@
 //! The built binary against a cluster on loopback sockets.
 
+mod access;
 mod ask;
 mod batches;
 mod common;
