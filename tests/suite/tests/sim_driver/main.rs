@@ -12,6 +12,7 @@ mod discovery;
 mod edges;
 mod ledger;
 mod messages;
+mod providers;
 mod scenarios;
 mod swarm;
 mod users;
