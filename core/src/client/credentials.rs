@@ -78,7 +78,8 @@ impl Client {
         result: Result<Lease, ProviderFailure>,
     ) {
         self.advance(now);
-        if !self.access.under_way || fetch != self.access.fetches {
+        let expected = self.access.under_way && fetch == self.access.fetches;
+        if !expected || self.life == Life::Closed {
             return;
         }
         self.fetch_of_credentials_ended(result);

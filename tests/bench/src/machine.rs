@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rocketmq_core::wire::{Encoding, UniqueKeySource, encode_response};
 use rocketmq_core::{
-    Client, ClockReading, Completion, Config, ConnId, GroupId, Instant, OpId, OpIds, Output,
-    PreparedMessage, SendCommand, WallTime,
+    Client, ClockReading, Completion, Config, ConnId, Credentials, GroupId, Instant, OpId, OpIds,
+    Output, PreparedMessage, SendCommand, WallTime,
 };
 
 use crate::samples;
@@ -26,12 +26,14 @@ pub struct Settings {
     pub queues: u32,
     /// A dial of one broker has failed lately, so that queues are chosen with care.
     pub trouble: bool,
+    /// There are credentials.
+    pub signed: bool,
 }
 
 impl Settings {
     /// One broker with four queues.
     pub fn new(requests: Encoding, answers: Encoding) -> Settings {
-        Settings { requests, answers, brokers: 1, queues: 4, trouble: false }
+        Settings { requests, answers, brokers: 1, queues: 4, trouble: false, signed: false }
     }
 }
 
@@ -67,7 +69,10 @@ impl Machine {
         let config = config.encoding(settings.requests).in_flight_messages_max(1 << 16);
         // So that any number of sends goes out at once, and trouble lasts.
         let config = config.unsent_bytes_max(usize::MAX).dial_back_off_min(FOREVER);
-        let config = config.dial_back_off_max(FOREVER).build().expect("legal settings");
+        let config = config.dial_back_off_max(FOREVER);
+        let own = Credentials::new("orders-service", "12345678").expect("legal");
+        let config = if settings.signed { config.credentials(own) } else { config };
+        let config = config.build().expect("legal settings");
         let mut client = Client::new(config, 1, Instant::ZERO);
         let group = client.register(Instant::ZERO, samples::GROUP).expect("a legal group");
         let mut machine = Machine {

@@ -34,18 +34,28 @@ enum Kind {
 }
 
 const fn cycle(requests: Encoding, answers: Encoding, batch: usize) -> Kind {
-    let settings = Settings { requests, answers, brokers: 1, queues: 4, trouble: false };
+    let settings =
+        Settings { requests, answers, brokers: 1, queues: 4, trouble: false, signed: false };
     Kind::Cycle { settings, batch, standing: 0 }
 }
 
+const fn signed(encoding: Encoding) -> Kind {
+    let (requests, answers) = (encoding, encoding);
+    let settings =
+        Settings { requests, answers, brokers: 1, queues: 4, trouble: false, signed: true };
+    Kind::Cycle { settings, batch: 64, standing: 0 }
+}
+
 const fn queues(brokers: usize, queues: u32, trouble: bool) -> Kind {
-    let settings = Settings { requests: Binary, answers: Binary, brokers, queues, trouble };
+    let (requests, answers) = (Binary, Binary);
+    let settings = Settings { requests, answers, brokers, queues, trouble, signed: false };
     Kind::Cycle { settings, batch: 1, standing: 0 }
 }
 
 const fn standing(standing: usize) -> Kind {
+    let (requests, answers) = (Binary, Binary);
     let settings =
-        Settings { requests: Binary, answers: Binary, brokers: 1, queues: 4, trouble: false };
+        Settings { requests, answers, brokers: 1, queues: 4, trouble: false, signed: false };
     Kind::Cycle { settings, batch: 1, standing }
 }
 
@@ -54,12 +64,14 @@ const fn case(name: &'static str, kind: Kind, target: Option<f64>) -> Case {
 }
 
 /// All of them, in the order of the table.
-pub(crate) const CASES: [Case; 20] = [
+pub(crate) const CASES: [Case; 22] = [
     case("core-json-1", cycle(Json, Json, 1), Some(5_000.0)),
     case("core-json-64", cycle(Json, Json, 64), Some(5_000.0)),
     case("core-binary-1", cycle(Binary, Binary, 1), Some(3_000.0)),
     case("core-binary-64", cycle(Binary, Binary, 64), Some(3_000.0)),
     case("core-binary-answered-in-json-64", cycle(Binary, Json, 64), None),
+    case("core-json-signed-64", signed(Json), None),
+    case("core-binary-signed-64", signed(Binary), None),
     case("encode-json", Kind::Encode(Json), None),
     case("encode-binary", Kind::Encode(Binary), None),
     case("decode-json", Kind::Decode(Json), None),
@@ -87,10 +99,12 @@ pub(crate) const RATIOS: [(&str, &str, f64); 4] = [
 ];
 
 /// Cases of which allocations are counted, and how many are allowed.
-pub(crate) const ALLOCATIONS: [(&str, f64); 5] = [
+pub(crate) const ALLOCATIONS: [(&str, f64); 7] = [
     ("core-json-1", 0.0),
     ("core-json-64", 0.0),
     ("core-binary-64", 0.0),
+    ("core-json-signed-64", 0.0),
+    ("core-binary-signed-64", 0.0),
     ("brokers-64", 0.0),
     ("prepare", 1.0),
 ];
