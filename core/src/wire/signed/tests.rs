@@ -115,7 +115,7 @@ fn example(properties: &str) -> SendHeader<'_> {
 
 fn text(rng: &mut Rng, length_max: u32) -> String {
     const LETTERS: [&str; 10] =
-        ["a", "Z", "\"", "\\", "\n", "\u{1}", "\u{2}", "ü", "{", "\u{1d11e}"];
+        ["a", "\u{1f}", "\"", "\\", "\n", "\u{1}", "\u{2}", "ü", "{", "\u{1d11e}"];
     (0..rng.below(length_max + 1)).map(|_| LETTERS[rng.below(10) as usize]).collect()
 }
 

@@ -190,8 +190,10 @@ pub async fn credentials_are_replaced_while_the_client_runs<H: Harness>(on: &H) 
 
 /// A client whose credentials come from `provider`, and its events.
 fn provided<H: Harness>(on: &H, config: ConfigBuilder) -> (Client, EventStream) {
-    let client = on.start(build(config));
+    // Before the driver runs, so that no event is missed.
+    let (client, driver) = on.client(build(config));
     let events = client.events();
+    on.spawn(driver);
     (client, events)
 }
 
@@ -273,9 +275,11 @@ pub async fn a_provider_that_fails_or_panics_is_asked_again<H: Harness>(on: &H) 
     let early = super::scene::message("early");
     let options = rocketmq_driver::SendOptions::new().with_timeout(SHORT);
     let error = producer.send_with(early, options).await.expect_err("no credentials");
-    let sealed = SendErrorKind::NoCredentials(ProviderFailure::Failed("the vault is sealed"));
-    assert_eq!(*error.kind(), sealed, "{error}");
-    assert!(error.to_string().contains("the vault is sealed"), "{error}");
+    let SendErrorKind::NoCredentials(failure) = error.kind() else { panic!("{error}") };
+    // A machine with other work may be late, and the provider has been asked again by then.
+    let sealed = ProviderFailure::Failed("the vault is sealed");
+    assert!([sealed, ProviderFailure::Panicked].contains(failure), "{error}");
+    assert!(error.to_string().contains(&failure.to_string()), "{error}");
     fence(on, &producer).await;
     let mut told = Vec::new();
     while let Some(event) = events.try_next() {
@@ -286,7 +290,6 @@ pub async fn a_provider_that_fails_or_panics_is_asked_again<H: Harness>(on: &H) 
         }
     }
     let panicked = Some(ProviderFailure::Panicked);
-    let failed = Some(ProviderFailure::Failed("the vault is sealed"));
-    assert_eq!(told, [failed, panicked, panicked, None]);
+    assert_eq!(told, [Some(sealed), panicked, panicked, None]);
     assert_eq!(calls.load(Ordering::Relaxed), 4);
 }

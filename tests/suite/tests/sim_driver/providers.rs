@@ -173,6 +173,28 @@ fn a_provider_that_fails_later_costs_no_send() {
     });
 }
 
+/// What has waited leaves as soon as there are credentials, with no other cause.
+#[test]
+fn a_send_that_waits_leaves_with_the_first_credentials() {
+    Sim::new(1, servers()).run(async |cx| {
+        let clock = cx.clone();
+        let provider = move |_why: FetchReason| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(seconds(1)).await;
+                lease(SECRET).expect("an answer")
+            }
+        };
+        let client = cx.start(cx.config().credentials_provider(provider).build().unwrap());
+        let producer = client.producer("shop").unwrap();
+        producer.send(message("early")).await.expect("sent");
+        let late = cx.now() - seconds(1);
+        assert!(late < Duration::from_millis(100), "{late:?} after the credentials");
+        client.close(seconds(1)).await;
+        cx.assert_nothing_left();
+    });
+}
+
 /// Given up after half a minute; a client that ends takes its question along.
 #[test]
 fn a_question_without_answer_is_given_up() {
