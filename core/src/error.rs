@@ -376,7 +376,8 @@ pub enum SendErrorKind {
         /// Its explanation, cut to 4 KiB.
         remark: Box<str>,
     },
-    /// The provider of credentials gave none within the time of the send, and nothing leaves without.
+    /// The provider of credentials gave none within the time of the send, and nothing leaves
+    /// without.
     #[error(
         "there are no credentials yet, because their provider: {0}; check it, or give the client \
          some to begin with"

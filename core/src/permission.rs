@@ -57,7 +57,8 @@ impl PermissionReason {
     /// use rocketmq_core::PermissionReason;
     /// use rocketmq_core::wire::ResponseCode;
     ///
-    /// let reason = PermissionReason::of(ResponseCode(16), "check signature failed.");
+    /// let code = ResponseCode::NO_PERMISSION;
+    /// let reason = PermissionReason::of(code, "check signature failed.");
     /// assert_eq!(reason, Some(PermissionReason::WrongSecret));
     /// ```
     pub fn of(code: ResponseCode, remark: &str) -> Option<PermissionReason> {

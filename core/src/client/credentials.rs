@@ -202,9 +202,8 @@ impl Client {
     }
 }
 
-/// Completes the frame of a request that begins at `start`: with the fields that every request
-/// has, those of interceptors, and last the signature. `body` is what follows the frame, if it
-/// holds no body itself.
+/// Completes the frame of a request that begins at `start`: with the fields of interceptors, and
+/// last the signature. `body` is what follows the frame, if it holds no body itself.
 #[cold]
 pub(super) fn complete_frame(
     config: &Config,

@@ -230,7 +230,8 @@ impl Client {
 }
 
 /// Shows the frame that begins at `start` to the interceptors, and puts in the fields that they
-/// add. `signed`: a signature follows. `body` is what follows the frame, if it holds no body itself.
+/// add. `signed`: a signature follows. `body` is what follows the frame, if it holds no body
+/// itself.
 #[cold]
 pub(super) fn request_hooks(
     config: &Config,

@@ -154,7 +154,8 @@ impl Client {
     /// and what it gives next replaces them. On a closed client this does nothing.
     ///
     /// ```
-    /// # fn example(client: &rocketmq_driver::Client) -> Result<(), rocketmq_driver::CredentialsError> {
+    /// # use rocketmq_driver::{Client, CredentialsError};
+    /// # fn example(client: &Client) -> Result<(), CredentialsError> {
     /// use rocketmq_driver::Credentials;
     ///
     /// client.set_credentials(Some(Credentials::new("orders-service", "12345678")?));

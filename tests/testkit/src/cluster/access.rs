@@ -148,8 +148,8 @@ enum Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// The answer of a server, word by word (measured on 4.9.7 and 5.5.0; that about a disabled user
-    /// is from its classes).
+    /// The answer of a server, word by word (measured on 4.9.7 and 5.5.0; that about a disabled
+    /// user is from its classes).
     fn refusal(&self, version: ServerVersion) -> Refusal {
         if version >= ServerVersion::V5_5 {
             let remark = match self {
