@@ -27,16 +27,19 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// What a vault says; nothing for no answer at all.
+type Answer = Option<Result<Lease, ProviderFailure>>;
+
 /// Answers in turn, and notes when it was asked, and why.
 #[derive(Clone)]
 struct Vault {
     asked: Arc<Mutex<Vec<(u64, FetchReason)>>>,
-    /// What it says next, the last for ever; nothing for no answer at all.
-    says: Arc<Mutex<Vec<Option<Result<Lease, ProviderFailure>>>>>,
+    /// What it says next, the last for ever.
+    says: Arc<Mutex<Vec<Answer>>>,
 }
 
 impl Vault {
-    fn new(says: impl IntoIterator<Item = Option<Result<Lease, ProviderFailure>>>) -> Vault {
+    fn new(says: impl IntoIterator<Item = Answer>) -> Vault {
         Vault { asked: Arc::default(), says: Arc::new(Mutex::new(says.into_iter().collect())) }
     }
 
@@ -63,11 +66,11 @@ impl Vault {
     }
 }
 
-fn lease(secret: &str) -> Option<Result<Lease, ProviderFailure>> {
+fn lease(secret: &str) -> Answer {
     Some(Ok(Lease::new(Credentials::new("shop", secret).unwrap())))
 }
 
-fn expiring(secret: &str, time: Duration) -> Option<Result<Lease, ProviderFailure>> {
+fn expiring(secret: &str, time: Duration) -> Answer {
     Some(Ok(Lease::new(Credentials::new("shop", secret).unwrap()).expires_in(time)))
 }
 
