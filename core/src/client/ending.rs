@@ -74,8 +74,8 @@ impl Client {
         }
     }
 
-    /// Closes the client: no new sends; those open may go on until `deadline`; then queries end,
-    /// the brokers are told and the connections closed. The end is reported as
+    /// Closes the client: no new sends; those open may go on until `deadline`, and so may
+    /// transactions until they are decided; then queries end, the brokers are told and the connections closed. The end is reported as
     /// [`Output::Closed`]. Further calls can only bring the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
         self.advance(now);
@@ -112,6 +112,7 @@ impl Client {
             }
             self.fail(id, SendErrorKind::Closed);
         }
+        self.end_transactions();
         self.check_drained();
     }
 
@@ -130,7 +131,7 @@ impl Client {
     /// Goes on with the shutdown once no send is open.
     #[inline]
     pub(super) fn check_drained(&mut self) {
-        if self.life == Life::Draining && self.ops.len() == 0 {
+        if self.life == Life::Draining && self.ops.len() == 0 && self.transactions.live() == 0 {
             self.begin_unregistering();
         }
     }
@@ -139,6 +140,7 @@ impl Client {
         self.life = Life::Unregistering;
         self.end_greetings();
         self.end_open_queries();
+        self.end_checks();
         for waiter in core::mem::take(&mut self.ready_waiters) {
             let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
             self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });
@@ -173,6 +175,7 @@ impl Client {
         self.end_discovery();
         self.timers = super::Timers::new();
         self.lanes.clear();
+        self.transactions = super::transaction::Transactions::default();
         self.dirty.clear();
         self.dial_queue.clear();
         self.greeting_queue.clear();

@@ -20,6 +20,7 @@ mod send_header;
 mod send_response;
 mod stored;
 mod text;
+mod transaction;
 mod unique_key;
 mod version;
 
@@ -51,5 +52,7 @@ pub(crate) use send_response::batch_message_ids;
 pub use send_response::{SendResponse, StoredPlace};
 pub(crate) use stored::decode_table;
 pub use stored::{StoredError, StoredMessage, decode_stored};
+pub(crate) use transaction::CheckRequest;
+pub use transaction::{EndTransaction, encode_end_transaction};
 pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};
 pub use version::version_name;

@@ -15,6 +15,7 @@
 
 mod admin;
 mod batch;
+mod checks;
 mod client;
 mod compression;
 mod connection;
@@ -42,9 +43,11 @@ mod signal;
 mod slot;
 #[cfg(feature = "tracing")]
 mod telemetry;
+mod transaction;
 
 pub use admin::{Admin, BrokerResult, OffsetRange, QueueOffsets, TopicCreation};
 pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
+pub use checks::CheckHandler;
 pub use client::{Client, CloseReport, StartError, Stats};
 pub use compression::{DecompressError, decompress};
 pub use diagnose::{Diagnosis, Finding, Severity, Subject};
@@ -62,13 +65,15 @@ pub use rocketmq_core::wire::{
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, BrokerInfo,
-    CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Delivery,
+    CheckOutcome, CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Decision, Delivery,
     Detector, DiscoveryFailure, Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host,
     Interceptor, Interceptors, InvalidMessage, LatencyClass, Message, MessageQueue, MessageType,
     Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
     PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
     QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
     SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
-    TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
+    TopicSettings, TopicType, TransactionCheck, TransactionError, TransactionErrorKind,
+    TransactionSettings, TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;
+pub use transaction::{BeginFuture, Transaction};

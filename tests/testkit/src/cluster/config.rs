@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
+use super::transactions::CheckTimes;
 use crate::wire::Encoding;
 
 /// The template topic of auto-creation.
@@ -83,6 +85,7 @@ pub struct ClusterConfig {
     pub(crate) body_bytes_max: usize,
     pub(crate) batch_topics: BTreeSet<String>,
     pub(crate) vip_ports: bool,
+    check_times: Option<CheckTimes>,
 }
 
 impl ClusterConfig {
@@ -105,6 +108,7 @@ impl ClusterConfig {
             body_bytes_max: 4 * 1024 * 1024,
             batch_topics: BTreeSet::new(),
             vip_ports: false,
+            check_times: None,
         }
     }
 
@@ -165,6 +169,18 @@ impl ClusterConfig {
         self
     }
 
+    /// When brokers ask about transactions that are not decided: for the first time after `first`,
+    /// then `most` times in all with `every` between. By default as real brokers of the version do:
+    /// after 6 s, every 30 s (4.9: 60 s), 15 times.
+    // Java: BrokerConfig#transactionTimeOut, #transactionCheckInterval, #transactionCheckMax.
+    #[must_use]
+    pub fn transaction_checks(mut self, first: Duration, every: Duration, most: u32) -> Self {
+        let nanos = |time: Duration| time.as_nanos() as u64;
+        let (first_ns, every_ns) = (nanos(first), nanos(every));
+        self.check_times = Some(CheckTimes { first_ns, every_ns, most });
+        self
+    }
+
     /// Which servers to imitate.
     #[must_use]
     pub fn version(mut self, version: ServerVersion) -> Self {
@@ -217,6 +233,12 @@ impl ClusterConfig {
         let name = name.into();
         self.batch_topics.insert(name.clone());
         self.topic(name, queues)
+    }
+
+    pub(super) fn check_times(&self) -> CheckTimes {
+        let every_s = if self.version > ServerVersion::V4_9 { 30 } else { 60 };
+        let (first_ns, every_ns) = (6_000_000_000, every_s * 1_000_000_000);
+        self.check_times.unwrap_or(CheckTimes { first_ns, every_ns, most: 15 })
     }
 
     pub(crate) fn encoding_for(&self, request: Encoding) -> Encoding {

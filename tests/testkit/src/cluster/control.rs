@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::broker;
+use super::{broker, transactions};
 use super::{
     Action, ActionKind, Cluster, ClusterConfig, ConnectionId, Fault, FrameRecord, HALF_TOPIC,
     HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, RuleId, Stored,
@@ -66,6 +66,11 @@ impl Cluster {
     pub fn kill(&mut self, node: Node) {
         self.set_process(node, Process::Dead);
         self.reset_connections(node);
+        if let Node::Broker(index) = node
+            && let Some(broker) = self.brokers.get_mut(index)
+        {
+            broker.transactions.crash();
+        }
         // What a dead process had not written yet is lost.
         self.actions
             .retain(|action| action.node != node || !matches!(action.kind, ActionKind::Write(_)));
@@ -75,6 +80,13 @@ impl Cluster {
     pub fn restart(&mut self, node: Node) {
         if self.node_state(node).process == Process::Dead {
             self.set_process(node, Process::Running);
+            if let Node::Broker(index) = node
+                && let Some(broker) = self.brokers.get_mut(index)
+            {
+                // Woken while it was dead, it did nothing.
+                broker.wake_ns = None;
+            }
+            self.plan_wake(node);
         }
     }
 
@@ -168,7 +180,7 @@ impl Cluster {
     pub fn check_request(&self, half: &Stored) -> Option<Command> {
         let index = self.brokers.iter().position(|broker| broker.name == half.broker)?;
         let address = self.address(Node::Broker(index));
-        (half.topic == HALF_TOPIC).then(|| broker::check_request(&self.config, address, half))
+        (half.topic == HALF_TOPIC).then(|| transactions::check_request(&self.config, address, half))
     }
 
     fn set_process(&mut self, node: Node, process: Process) {
