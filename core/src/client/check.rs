@@ -16,9 +16,7 @@ use crate::namespace;
 use crate::output::{Event, EventSet, Output};
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::transaction::{
-    CheckId, CheckOutcome, Decision, TransactionCheck, TransactionState,
-};
+use crate::transaction::{CheckId, CheckOutcome, Decision, TransactionCheck, TransactionState};
 use crate::wire::{CheckRequest, Command, StoredMessage, UniqueKey, property};
 
 /// The checks that the application has to answer.
@@ -129,6 +127,8 @@ impl Client {
                 // All others are answered once in a while, or without an answer to wait for.
                 let now = self.now;
                 if self.session(conn).is_some_and(|session| session.may_refuse(now)) {
+                    // It is not the transaction that ends.
+                    let end = End { unique_key: None, ..end };
                     self.answer_now(conn, end, TransactionState::Rollback);
                 }
             }
@@ -193,13 +193,7 @@ impl Client {
 
     // ---- The application --------------------------------------------------------------------
 
-    fn open_check(
-        &mut self,
-        endpoint: Key,
-        group: GroupId,
-        end: End,
-        mut message: StoredMessage,
-    ) {
+    fn open_check(&mut self, endpoint: Key, group: GroupId, end: End, mut message: StoredMessage) {
         let id = CheckId(self.checks.next);
         self.checks.next += 1;
         message.topic = namespace::unwrap(&self.config.namespace, &message.topic).into();

@@ -166,11 +166,9 @@ impl Client {
         let name_server = matches!(control.kind, ControlKind::RouteQuery { .. })
             || self.name_servers.contains(&control.endpoint);
         // How long a query may take is the application's choice: a short time shows nothing.
-        let hasty = matches!(
-            control.kind,
-            ControlKind::Query { .. } | ControlKind::EndTransaction(_)
-        )
-            && self.now.saturating_since(started) < self.config.request_timeout;
+        let hasty =
+            matches!(control.kind, ControlKind::Query { .. } | ControlKind::EndTransaction(_))
+                && self.now.saturating_since(started) < self.config.request_timeout;
         // A request that waits behind large bodies says nothing about the peer; whether it takes
         // bytes at all is for the stalled write to say.
         let unsent = self.is_unsent(key, conn);

@@ -170,10 +170,13 @@ impl Transactions {
     /// Notes a decision that the broker has not acknowledged, and remembers it until `forgotten`.
     fn decide(&mut self, key: UniqueKey, decision: Decision, now: Instant, forgotten: Instant) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        if !matches!(entry.state, State::Decided { .. }) {
-            self.live -= 1;
-            self.decided.push_back((forgotten, key));
+        // What is decided stays decided.
+        if let State::Decided { told, .. } = &mut entry.state {
+            *told = now;
+            return;
         }
+        self.live -= 1;
+        self.decided.push_back((forgotten, key));
         entry.state = State::Decided { decision, acknowledged: false, told: now };
     }
 
@@ -251,7 +254,12 @@ impl Client {
     // ---- The half message -------------------------------------------------------------------
 
     /// A half message is about to be sent. Whether there is room for its transaction.
-    pub(super) fn begin_transaction(&mut self, key: UniqueKey, group: &Arc<str>, topic: Key) -> bool {
+    pub(super) fn begin_transaction(
+        &mut self,
+        key: UniqueKey,
+        group: &Arc<str>,
+        topic: Key,
+    ) -> bool {
         let wire = self.topics.get(topic).map(|topic| Arc::clone(&topic.wire));
         if !self.transactions.make_room(self.now) {
             return false;

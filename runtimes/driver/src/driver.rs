@@ -588,8 +588,8 @@ impl<R: Runtime> Driver<R> {
         }));
         drop(asked);
         for (unique_key, result) in ends {
-            let result = result
-                .map_err(|error| error.with_kind(TransactionErrorKind::DriverStopped));
+            let result =
+                result.map_err(|error| error.with_kind(TransactionErrorKind::DriverStopped));
             self.ledger.wakers.extend(self.ends.end(unique_key, result));
         }
         for (op, result) in results {

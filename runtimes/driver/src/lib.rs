@@ -65,14 +65,14 @@ pub use rocketmq_core::wire::{
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, BrokerInfo,
-    CheckOutcome, CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Decision, Delivery,
-    Detector, DiscoveryFailure, Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host,
-    Interceptor, Interceptors, InvalidMessage, LatencyClass, Message, MessageQueue, MessageType,
-    Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
-    PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
-    QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
-    SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
-    TopicSettings, TopicType, TransactionCheck, TransactionError, TransactionErrorKind,
+    CheckOutcome, CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure,
+    Decision, Delivery, Detector, DiscoveryFailure, Event, EventSet, FieldError, Forbidden,
+    GroupError, Hook, Host, Interceptor, Interceptors, InvalidMessage, LatencyClass, Message,
+    MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt,
+    OrderKey, Periodic, PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange,
+    QueueStrategy, QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext,
+    RetryBudget, SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt,
+    Stage, TopicSettings, TopicType, TransactionCheck, TransactionError, TransactionErrorKind,
     TransactionSettings, TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;

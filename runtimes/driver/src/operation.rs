@@ -89,12 +89,10 @@ impl Content {
         } else {
             PreparedMessage::new(message, unique_key, called, config)
         };
-        prepared.map_err(
-            |(error, message)| {
-                let kind = SendErrorKind::Invalid(error);
-                SendError::not_sent(kind, message).or_unique_key(unique_key)
-            },
-        )
+        prepared.map_err(|(error, message)| {
+            let kind = SendErrorKind::Invalid(error);
+            SendError::not_sent(kind, message).or_unique_key(unique_key)
+        })
     }
 }
 

@@ -5,12 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(doc)]
+use rocketmq_core::limits;
 use rocketmq_core::{
     Compression, GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError,
     TransactionCheck, TransactionState, WhenDown,
 };
-#[cfg(doc)]
-use rocketmq_core::limits;
 
 use crate::checks::CheckHandler;
 use crate::client::{Client, CloseReport, Handle, StartError};

@@ -9,10 +9,9 @@ use std::time::Duration;
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
     Address, Admission, Bound, CheckId, Completion, Config, Decision, Delivery, GroupError,
-    Instant, InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey, PreparedMessage,
-    PublishQueues, Query, QueryError, QueryErrorKind, QueryId, QueuesError, Room, Selection,
-    SendError, SendErrorKind, TransactionError, TransactionErrorKind, TransactionState, WhenDown,
-    limits,
+    Instant, InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues,
+    Query, QueryError, QueryErrorKind, QueryId, QueuesError, Room, Selection, SendError,
+    SendErrorKind, TransactionError, TransactionErrorKind, TransactionState, WhenDown, limits,
 };
 
 use crate::checks::CheckHandler;

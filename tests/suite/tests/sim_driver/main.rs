@@ -14,6 +14,7 @@ mod ledger;
 mod messages;
 mod scenarios;
 mod swarm;
+mod transactions;
 mod users;
 
 fn ms(millis: u64) -> Duration {

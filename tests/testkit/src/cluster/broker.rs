@@ -9,8 +9,7 @@ use super::transactions::{TRANSACTION_MASK, TRANSACTION_PREPARED, Transactions, 
 use super::{ConnectionId, HeartbeatRecord, UnregisterRecord};
 use crate::wire::{
     Command, FLAG_RESPONSE, Fields, Heartbeat, StaticQueues, decode_batch, offset_message_id,
-    parse_properties, property, request_code as request,
-    response_code as answer,
+    parse_properties, property, request_code as request, response_code as answer,
 };
 
 // Java: MessageDecoder, the length of stored properties is a signed 16-bit number.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::{broker, transactions};
 use super::{
     Action, ActionKind, Cluster, ClusterConfig, ConnectionId, Fault, FrameRecord, HALF_TOPIC,
     HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, RuleId, Stored,
     TopicConfig, UnregisterRecord, announced_route,
 };
+use super::{broker, transactions};
 use crate::wire::{Command, TopicRoute};
 
 /// Scripts and the state of servers.
@@ -380,6 +380,23 @@ impl Cluster {
     /// The unique keys of timer messages that were taken back.
     pub fn recalled(&self) -> Vec<String> {
         self.brokers.iter().flat_map(|broker| broker.recalled.iter().cloned()).collect()
+    }
+
+    /// Half messages whose end no broker has heard of, and that it still asks about.
+    pub fn open_transactions(&self) -> usize {
+        self.brokers.iter().map(|broker| broker.transactions.open()).sum()
+    }
+
+    /// How often a broker has missed the end of the transaction with this unique key: it crashed
+    /// before that was noted, or had put the half message back in the meantime and works with that
+    /// copy. It asks again then, and may deliver once more.
+    pub fn forgotten_ends(&self, unique_key: &str) -> usize {
+        let of = |broker: &broker::Broker| {
+            let lost = broker.transactions.lost_ends().iter();
+            let halves = lost.filter_map(|offset| broker.store.at_commit_log_offset(*offset));
+            halves.filter(|half| half.unique_key.as_deref() == Some(unique_key)).count()
+        };
+        self.brokers.iter().map(of).sum()
     }
 
     /// Heartbeats that a broker received.

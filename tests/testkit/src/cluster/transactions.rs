@@ -43,6 +43,9 @@ pub(super) struct Transactions {
     /// Who produces for a group, by its heartbeats.
     producers: BTreeMap<String, BTreeSet<ConnectionId>>,
     turn: usize,
+    /// Ends that were lost in a crash, or were of a half message that had been put back, by place
+    /// in the log.
+    lost_ends: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +78,20 @@ impl Transactions {
     /// The process dies: ends that were not noted yet are forgotten.
     pub(super) fn crash(&mut self) {
         self.producers.clear();
-        for half in self.open.values_mut() {
-            half.ended_ns = None;
+        for (offset, half) in &mut self.open {
+            if half.ended_ns.take().is_some() {
+                self.lost_ends.push(*offset);
+            }
         }
+    }
+
+    /// Half messages that the broker will ask about.
+    pub(super) fn open(&self) -> usize {
+        self.open.values().filter(|half| half.ended_ns.is_none()).count()
+    }
+
+    pub(super) fn lost_ends(&self) -> &[u64] {
+        &self.lost_ends
     }
 
     /// The next producer of a group.
@@ -151,6 +165,13 @@ impl Broker {
         questions
     }
 
+    /// Whether a half message that was put back has another copy that is still asked about.
+    fn works_with_copy_of(&self, half: &Stored) -> bool {
+        let open = self.transactions.open.iter().filter(|(_, open)| open.ended_ns.is_none());
+        let mut copies = open.filter_map(|(offset, _)| self.store.at_commit_log_offset(*offset));
+        copies.any(|copy| copy.unique_key == half.unique_key)
+    }
+
     // Java: EndTransactionProcessor#processRequest. Every commit that arrives delivers one more
     // copy, even after a rollback (measured).
     pub(super) fn end_transaction(&mut self, context: &Context<'_>, command: &Command) -> Reply {
@@ -181,6 +202,8 @@ impl Broker {
         };
         if let Some(open) = self.transactions.open.get_mut(&half.commit_log_offset) {
             open.ended_ns.get_or_insert(context.now_ns);
+        } else if self.works_with_copy_of(&half) {
+            self.transactions.lost_ends.push(half.commit_log_offset);
         }
         if decision == TRANSACTION_ROLLBACK {
             let remark = Some("not set any response code".into());
