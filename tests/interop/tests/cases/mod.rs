@@ -16,6 +16,7 @@ mod names;
 mod plain;
 mod questions;
 mod queues;
+mod transactions;
 
 /// All cases of our client: the plain ones on every runtime and with both encodings.
 pub(crate) fn all() -> Vec<Case> {
@@ -41,6 +42,11 @@ pub(crate) fn all() -> Vec<Case> {
             for (name, case) in faults::CASES {
                 add(name, *case);
             }
+            if runtime == Runtime::Tokio {
+                for (name, case) in transactions::LONG {
+                    add(name, *case);
+                }
+            }
             // What a feature puts on the wire differs by encoding, not by runtime.
             if runtime != Runtime::AsyncStd {
                 for (name, case) in FEATURES.iter().copied().flatten() {
@@ -52,8 +58,15 @@ pub(crate) fn all() -> Vec<Case> {
     cases
 }
 
-const FEATURES: &[&[NamedCase]] =
-    &[bodies::CASES, batches::CASES, names::CASES, delays::CASES, queues::CASES, questions::CASES];
+const FEATURES: &[&[NamedCase]] = &[
+    bodies::CASES,
+    batches::CASES,
+    names::CASES,
+    delays::CASES,
+    queues::CASES,
+    questions::CASES,
+    transactions::CASES,
+];
 
 /// A message, and what came of handing it to a producer.
 type Submitted = (Message, std::result::Result<PendingSend, SendError>);
