@@ -2,12 +2,13 @@
 //! is, whatever breaks between any two steps.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rocketmq_driver::{
-    Decision, Message, Producer, ProducerOptions, SendErrorKind, TransactionErrorKind,
-    TransactionState,
+    Decision, Event, Interceptor, Message, Producer, ProducerOptions, RequestCode, RequestContext,
+    SendErrorKind, TransactionErrorKind, TransactionState,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, HALF_TOPIC, Node, Rule, ServerVersion};
 use rocketmq_testkit::network::{Cut, Random};
@@ -315,5 +316,113 @@ fn what_cannot_be_part_of_a_transaction_is_refused() {
         transaction.commit().await.expect("committed");
         let stored = cx.look(|cluster| cluster.stored("Orders"));
         assert_eq!(stored[0].properties.get("TIMER_DELAY_MS"), Some("60000"));
+    });
+}
+
+/// What a client reports about checks: for each outcome, how often.
+fn outcomes(events: &mut rocketmq_driver::EventStream) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    while let Some(event) = events.try_next() {
+        if let Event::TransactionChecked { outcome, .. } = event {
+            *counts.entry(format!("{outcome:?}")).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// A broker that asks about more than anybody could answer.
+#[test]
+fn a_flood_of_checks_is_bounded() {
+    Sim::new(3, servers(1)).run(async |cx| {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let options = ProducerOptions::new().with_transaction_checks(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::future::pending()
+        });
+        let config = cx.config().topic("Orders").build().expect("legal");
+        let client = cx.start(config);
+        let producer = client.producer_with("shop", options).expect("legal");
+        let mut events = client.events();
+        drop(producer.begin_transaction(message("one")).await.expect("begun"));
+        let half = cx.look(|cluster| cluster.stored(HALF_TOPIC)).remove(0);
+        let key = half.unique_key.clone().expect("a key");
+        let check = cx.look(|cluster| cluster.check_request(&half)).expect("a half message");
+        let forged = |number: usize| {
+            let other = format!("{}{number:08X}", &key[..24]);
+            let mut check = check.clone();
+            check.ext.insert("transactionId", &other);
+            let at = check.body.windows(32).position(|part| part == key.as_bytes());
+            let at = at.expect("the key is in the message");
+            check.body[at..at + 32].copy_from_slice(other.as_bytes());
+            check
+        };
+        let mut seen = BTreeMap::new();
+        for number in 0..3_000 {
+            cx.with(|cluster| {
+                let to = cluster.connections(A)[0];
+                cluster.send_request(A, to, forged(number));
+            });
+            if number % 100 == 99 {
+                cx.sleep(ms(1)).await;
+                for (outcome, count) in outcomes(&mut events) {
+                    *seen.entry(outcome).or_default() += count;
+                }
+            }
+        }
+        assert_eq!(seen.get("Asked"), Some(&2_000), "{seen:?}");
+        assert_eq!(seen.get("TooMany"), Some(&1_000), "{seen:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 16, "so many at once, and no more");
+        cx.sleep(ms(11_000)).await;
+        let late = outcomes(&mut events);
+        assert!(late.get("Late").is_some_and(|late| *late > 500), "{late:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 16, "nobody else has his turn");
+        producer.send(message("after")).await.expect("the client works");
+        let told = cx.look(|cluster| cluster.frames_of(A, END_TRANSACTION).len());
+        assert!(told >= 3_000, "{told}: each is answered as undecided");
+        producer.close(ms(1_000)).await;
+    });
+}
+
+/// Those who watch see the decision that leaves, and what came of each question.
+#[test]
+fn decisions_and_checks_are_seen_by_interceptors_and_events() {
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<(bool, String)>>);
+    impl Interceptor for Seen {
+        fn request(&self, request: &mut RequestContext<'_>) {
+            if request.code == RequestCode::END_TRANSACTION {
+                let decision = request.fields().find(|(name, _)| name == "commitOrRollback");
+                let decision = decision.map(|(_, value)| value.into_owned());
+                let end = (request.oneway, decision.expect("a decision"));
+                self.0.lock().expect("no panic").push(end);
+                request.add_field("seen", "yes").expect("a field");
+            }
+        }
+    }
+    Sim::new(5, servers(1)).run(async |cx| {
+        let seen = Arc::new(Seen::default());
+        let watching: Arc<dyn Interceptor> = Arc::<Seen>::clone(&seen);
+        let config = cx.config().topic("Orders").interceptor(watching).build().expect("legal");
+        let client = cx.start(config);
+        let mut events = client.events();
+        let producer = client.producer("shop").expect("legal");
+        let transaction = producer.begin_transaction(message("one")).await.expect("begun");
+        let dropped = producer.begin_transaction(message("two")).await.expect("begun");
+        drop(dropped);
+        cx.sleep(ms(6_500)).await;
+        transaction.commit().await.expect("committed");
+        let undecided = || (true, "0".to_owned());
+        let expected = [undecided(), undecided(), (false, "8".to_owned())];
+        assert_eq!(*seen.0.lock().expect("no panic"), expected);
+        let ends = cx.look(|cluster| {
+            let ends = cluster.frames_of(A, END_TRANSACTION).into_iter();
+            ends.map(|end| end.ext.get("seen").map(str::to_owned)).collect::<Vec<_>>()
+        });
+        assert_eq!(ends, vec![Some("yes".to_owned()); 3]);
+        let counts = outcomes(&mut events);
+        let told = [("UnderWay", 1), ("Asked", 1), ("Answered(Undecided)", 1)];
+        let told = told.map(|(outcome, count)| (outcome.to_owned(), count));
+        assert_eq!(counts, BTreeMap::from(told));
     });
 }
