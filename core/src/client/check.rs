@@ -128,7 +128,8 @@ impl Client {
                 let now = self.now;
                 if self.session(conn).is_some_and(|session| session.may_refuse(now)) {
                     // It is not the transaction that ends.
-                    let end = End { unique_key: None, ..end };
+                    let key = end.unique_key.filter(|_| planted!(TransactionEndedByLeftover));
+                    let end = End { unique_key: key, ..end };
                     self.answer_now(conn, end, TransactionState::Rollback);
                 }
             }
@@ -147,7 +148,8 @@ impl Client {
         let entry = self.transactions.get_mut(key)?;
         Some(match &mut entry.state {
             State::Preparing { .. } => CheckOutcome::UnderWay,
-            _ if !asks_home => CheckOutcome::Leftover,
+            _ if !asks_home && !planted!(TransactionLeftoverKept) => CheckOutcome::Leftover,
+            State::Undecided if planted!(TransactionWorkUnseen) => return None,
             State::Undecided => {
                 // The broker asks about a copy that it has made of the half message: ending that
                 // one ends its questions.
@@ -161,7 +163,9 @@ impl Client {
             State::Ending(_) => CheckOutcome::Settled,
             State::Decided { decision, acknowledged, told } => {
                 let just_told = now.saturating_since(*told) < settle;
-                if just_told || (*acknowledged && *decision == Decision::Commit) {
+                let just_told = just_told && !planted!(TransactionNotSettled);
+                let final_word = *acknowledged && !planted!(TransactionAcknowledgedTold);
+                if just_told || (final_word && *decision == Decision::Commit) {
                     CheckOutcome::Settled
                 } else {
                     *told = now;

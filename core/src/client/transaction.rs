@@ -175,7 +175,7 @@ impl Transactions {
             *told = now;
             return;
         }
-        self.live -= 1;
+        self.live -= usize::from(!planted!(TransactionStaysLive));
         self.decided.push_back((forgotten, key));
         entry.state = State::Decided { decision, acknowledged: false, told: now };
     }
@@ -315,7 +315,7 @@ impl Client {
             return;
         }
         entry.leftovers = leftovers(failed, None);
-        if entry.leftovers.is_empty() {
+        if entry.leftovers.is_empty() || planted!(TransactionFailureForgotten) {
             self.transactions.remove_live(&key);
         } else {
             self.decide(key, Decision::Rollback);
@@ -372,7 +372,10 @@ impl Client {
             broker_name: Arc::clone(&half.broker_name),
             queue_offset: half.queue_offset,
             commit_log_offset: half.commit_log_offset,
-            state: decision.into(),
+            state: match decision {
+                Decision::Rollback if planted!(TransactionTurnedRound) => TransactionState::Commit,
+                decision => decision.into(),
+            },
             from_check: false,
             caller,
         };
@@ -446,9 +449,10 @@ impl Client {
     /// The end of a transaction got no answer. One that has not left may leave on another
     /// connection.
     pub(super) fn end_unanswered(&mut self, control: &Control, end: &End, failure: AttemptFailure) {
-        let left = control.written;
+        let left = control.written && !planted!(TransactionToldAgain);
         let closing = failure == AttemptFailure::Closed(CloseReason::Shutdown);
-        if !left && !closing && failure != AttemptFailure::TimedOut {
+        let again = planted!(TransactionToldAgain) || failure != AttemptFailure::TimedOut;
+        if !left && !closing && again {
             // A dial that failed has its own pause.
             let tries = u32::from(!matches!(failure, AttemptFailure::Connect(_)));
             if self.try_again(control.endpoint, end, tries) {
@@ -504,6 +508,9 @@ impl Client {
         delivery: Delivery,
     ) {
         let Some((key, decision)) = end.unique_key.zip(end.state.decision()) else { return };
+        if planted!(TransactionForgotten) {
+            self.transactions.remove_live(&key);
+        }
         if let Some(caller) = &end.caller {
             // What the broker may have taken in stands, and so does what it has not.
             self.decide(key, decision);
