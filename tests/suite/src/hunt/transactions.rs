@@ -93,7 +93,7 @@ impl Book {
             Ok(()) => self.0.lock().expect(UNHARMED).acknowledged.push(name.to_owned()),
             Err(error) => assert!(
                 !matches!(error.kind(), TransactionErrorKind::NotUnderWay),
-                "I-31: {name} was forgotten while it was worked on"
+                "I-20: {name} was forgotten while it was worked on"
             ),
         }
         true
@@ -110,13 +110,13 @@ impl Book {
         match self.read(name) {
             // Nobody tells a broker again what it has acknowledged.
             Some(Decision::Commit) if acknowledged => {
-                assert!(copies == 1, "I-31: {copies} copies of {name}, which was acknowledged");
+                assert!(copies == 1, "I-20: {copies} copies of {name}, which was acknowledged");
             }
             Some(Decision::Commit) => assert!(
                 (1..=1 + missed).contains(&copies),
-                "I-31: {copies} copies of {name}, which brokers have missed {missed} times"
+                "I-20: {copies} copies of {name}, which brokers have missed {missed} times"
             ),
-            other => assert!(copies == 0, "I-31: {name} is delivered although it is {other:?}"),
+            other => assert!(copies == 0, "I-20: {name} is delivered although it is {other:?}"),
         }
     }
 }
@@ -147,12 +147,12 @@ pub async fn all_settled(cx: &SimHandle) {
         cx.sleep(Duration::from_secs(5)).await;
     }
     cx.sleep(Duration::from_secs(60)).await;
-    assert!(open() == 0, "I-31: a transaction is never decided");
+    assert!(open() == 0, "I-20: a transaction is never decided");
     // A commit that was acknowledged is not told again, even if the broker has forgotten it or asks
     // about a copy that it has made. Nothing else may be given up.
     for half in cx.look(|cluster| cluster.stored("TRANS_CHECK_MAX_TIME_TOPIC")) {
         let order = String::from_utf8_lossy(&half.body).into_owned();
-        assert!(delivered(cx, &order).0 > 0, "I-31: {order} is given up, and was not delivered");
+        assert!(delivered(cx, &order).0 > 0, "I-20: {order} is given up, and was not delivered");
     }
 }
 
@@ -201,11 +201,11 @@ async fn under_fire(cx: SimHandle, crashes: bool) -> (usize, usize) {
         copies += delivered(&cx, &name).0;
     }
     let asked = book.0.lock().expect(UNHARMED).asked.clone();
-    assert!(asked.is_empty(), "I-31: the handler was asked about what the client knows: {asked:?}");
+    assert!(asked.is_empty(), "I-20: the handler was asked about what the client knows: {asked:?}");
     let limit = Duration::from_secs(5);
     let report = cx.timeout(limit, producer.close(Duration::from_secs(4))).await;
-    let report = report.expect("I-31: the close does not end");
-    assert!(report.undecided.is_empty(), "I-31: decided, and yet reported");
+    let report = report.expect("I-20: the close does not end");
+    assert!(report.undecided.is_empty(), "I-20: decided, and yet reported");
     cx.assert_nothing_left();
     (book.counts().1, copies)
 }
