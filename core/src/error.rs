@@ -359,8 +359,9 @@ pub enum SendErrorKind {
     /// The broker has acknowledged the message that begins a transaction with less durability than
     /// asked for, or without saying where it is. The transaction is rolled back.
     #[error(
-        "the broker acknowledged the message of the transaction as {status} only, so it is rolled \
-         back; begin it again"
+        "the broker acknowledged the message of the transaction as {status}, {}, so it is rolled \
+         back; begin it again",
+        if *status == SendStatus::SendOk { "without its place" } else { "which is too little" }
     )]
     NotPrepared {
         /// How it was acknowledged.

@@ -92,6 +92,11 @@ pub enum Output {
         /// The question.
         check: Box<TransactionCheck>,
     },
+    /// The application's time to answer a check is over. Whatever it does for that may end.
+    AbandonCheck {
+        /// Names the question.
+        id: CheckId,
+    },
     /// The client closes while this transaction is undecided. Its broker will ask another process
     /// of the group.
     TransactionLeft {

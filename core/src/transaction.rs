@@ -108,7 +108,7 @@ pub enum CheckOutcome {
     /// Rolled back: a copy of a half message that an attempt has left behind whose fate was
     /// unknown. The transaction has another one.
     Leftover,
-    /// Handed to the application.
+    /// The application is asked, when it is its turn.
     Asked,
     /// Answered with what the application says.
     Answered(TransactionState),
@@ -132,8 +132,8 @@ pub struct TransactionSettings {
     /// may have got it and not have noted it yet, and every commit that it gets delivers one more
     /// copy. Longer than brokers of 5.x take to note (`transactionOpBatchInterval`, 3 s).
     pub settle: Duration,
-    /// Time that the application has to answer the question of a broker; then the answer is
-    /// "undecided", and the broker asks again.
+    /// Time that the application has to answer the question of a broker, and that a question waits
+    /// for its turn at most; then the answer is "undecided", and the broker asks again.
     pub check_timeout: Duration,
 }
 

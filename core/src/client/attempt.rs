@@ -263,7 +263,8 @@ impl Client {
         if !under_way && op.failed.get(index).is_none() {
             return;
         }
-        if op.message.is_half() && (weak || place.position.is_none()) {
+        let placed = place.position.is_some() && place.offset_message_id.is_some();
+        if op.message.is_half() && (weak || !placed) {
             return self.half_stored_badly(id, number, under_way, status, command);
         }
         // The attempt that was answered is over: nothing of it is to be given up below.

@@ -25,7 +25,7 @@ pub(super) struct Checks {
     open: BTreeMap<CheckId, OpenCheck>,
     /// Those that wait until it has answered others.
     waiting: VecDeque<CheckId>,
-    /// How many it works on, late ones included.
+    /// How many it works on.
     asked: usize,
     /// Bytes of the bodies of messages that it was not asked about yet.
     bytes: usize,
@@ -35,7 +35,7 @@ pub(super) struct Checks {
 #[derive(Debug)]
 struct OpenCheck {
     endpoint: Key,
-    /// What is to be answered; `None` once it is too late.
+    /// What is to be answered.
     answer: Option<Box<End>>,
     group: GroupId,
     /// What the application is asked; `None` once it was.
@@ -145,6 +145,9 @@ impl Client {
     fn answer_of(&mut self, key: &UniqueKey, from: Key, end: &End) -> Option<CheckOutcome> {
         let (now, settle) = (self.now, self.config.transactions.settle);
         let asks_home = self.is_home(key, from, end);
+        let patience = settle.max(self.config.request_timeout);
+        let written = self.is_end_written(key);
+        self.transactions.forget_old(now);
         let entry = self.transactions.get_mut(key)?;
         Some(match &mut entry.state {
             State::Preparing { .. } => CheckOutcome::UnderWay,
@@ -160,7 +163,16 @@ impl Client {
                 }
                 CheckOutcome::UnderWay
             }
-            State::Ending(_) => CheckOutcome::Settled,
+            State::Ending { decision, told } => {
+                // An answer that takes longer than any may is not to be waited for: the broker does
+                // not ask for ever.
+                if now.saturating_since(*told) < patience || !written {
+                    CheckOutcome::Settled
+                } else {
+                    *told = now;
+                    CheckOutcome::Remembered(*decision)
+                }
+            }
             State::Decided { decision, acknowledged, told } => {
                 let just_told = now.saturating_since(*told) < settle;
                 let just_told = just_told && !planted!(TransactionNotSettled);
@@ -221,32 +233,47 @@ impl Client {
         while self.checks.asked < limits::CHECKS_ASKED_MAX
             && let Some(id) = self.checks.waiting.pop_front()
         {
-            if let Some(open) = self.checks.open.get_mut(&id)
-                && let Some(check) = open.question.take()
-            {
-                self.checks.bytes -= check.message.body.len();
-                self.checks.asked += 1;
-                let group = open.group;
-                self.outputs.push_back(Output::CheckTransaction { id, group, check });
+            let deadline = self.now + self.config.transactions.check_timeout;
+            let Some(open) = self.checks.open.get_mut(&id) else { continue };
+            let Some(check) = open.question.take() else { continue };
+            self.checks.bytes -= check.message.body.len();
+            self.timers.cancel(&mut open.timer);
+            let group = open.group;
+            let asks = open.answer.as_deref().map(|end| &end.group);
+            let registered = self.groups.get(group.0 as usize).and_then(Option::as_ref);
+            if asks.is_none() || asks != registered {
+                // Its producers have gone, and perhaps others have come in their place.
+                let gone = self.checks.open.remove(&id);
+                if let Some((end, endpoint)) = gone.and_then(|it| Some((it.answer?, it.endpoint))) {
+                    self.report_check(&end, endpoint, CheckOutcome::NotServed);
+                }
+                continue;
             }
+            // Its time begins with the question.
+            open.timer = self.timers.schedule(deadline, TimerKey::Check(id));
+            self.checks.asked += 1;
+            self.outputs.push_back(Output::CheckTransaction { id, group, check });
         }
     }
 
-    /// The application's time to answer is over. One that was asked keeps its turn until it
-    /// answers after all, so that no more than so many are ever at work.
+    /// The time of a check is over: that to wait for its turn, or that to answer it.
     pub(super) fn check_timeout(&mut self, id: CheckId) {
-        let Some(check) = self.checks.open.get_mut(&id) else { return };
-        let endpoint = check.endpoint;
-        let answer = check.answer.take();
-        if let Some(question) = check.question.take() {
-            self.checks.bytes -= question.message.body.len();
-            self.checks.open.remove(&id);
-            self.checks.waiting.retain(|waiting| *waiting != id);
+        let Some(check) = self.checks.open.remove(&id) else { return };
+        match &check.question {
+            Some(question) => {
+                self.checks.bytes -= question.message.body.len();
+                self.checks.waiting.retain(|waiting| *waiting != id);
+            }
+            None => {
+                self.checks.asked -= 1;
+                self.outputs.push_back(Output::AbandonCheck { id });
+            }
         }
-        if let Some(end) = answer {
-            self.report_check(&end, endpoint, CheckOutcome::Late);
-            self.answer_later(endpoint, *end);
+        if let Some(end) = check.answer {
+            self.report_check(&end, check.endpoint, CheckOutcome::Late);
+            self.answer_later(check.endpoint, *end);
         }
+        self.ask_application();
     }
 
     /// The client closes: nobody is asked any more.
@@ -262,8 +289,8 @@ impl Client {
     fn answer_now(&mut self, conn: ConnId, end: End, state: TransactionState) {
         let unsent_max = self.config.unsent_bytes_max;
         let Some(session) = self.session(conn) else { return };
-        // Brokers ask again. One that asks without reading costs no memory.
-        if session.outbox.unsent() >= unsent_max {
+        // Brokers ask again. One that asks without reading or answering costs no memory.
+        if session.outbox.unsent() >= unsent_max || session.queue.len() >= limits::CHECKS_MAX {
             return;
         }
         let kind = ControlKind::EndTransaction(Arc::new(End { state, ..end }));

@@ -75,8 +75,9 @@ impl Client {
     }
 
     /// Closes the client: no new sends; those open may go on until `deadline`, and so may
-    /// transactions until they are decided; then queries end, the brokers are told and the connections closed. The end is reported as
-    /// [`Output::Closed`]. Further calls can only bring the deadline forward.
+    /// transactions until they are decided; then queries end, the brokers are told and the
+    /// connections closed. The end is reported as [`Output::Closed`]. Further calls can only bring
+    /// the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
         self.advance(now);
         if self.life == Life::Running {
@@ -131,7 +132,8 @@ impl Client {
     /// Goes on with the shutdown once no send is open.
     #[inline]
     pub(super) fn check_drained(&mut self) {
-        if self.life == Life::Draining && self.ops.len() == 0 && self.transactions.live() == 0 {
+        let open = self.ops.len() + self.transactions.live();
+        if self.life == Life::Draining && open == 0 {
             self.begin_unregistering();
         }
     }

@@ -108,6 +108,10 @@ impl Client {
                 }
                 self.send_answered(conn, op, number, code, command);
             }
+            Some(Request::Control(key)) if self.is_unsent_end(key) => {
+                self.close_session(conn, CloseReason::EarlyAnswer, true);
+                return;
+            }
             Some(Request::Control(key)) => {
                 if self.has_interceptors() {
                     self.response_hooks(conn, Request::Control(key), command, body);

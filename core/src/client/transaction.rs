@@ -47,6 +47,14 @@ pub(super) struct Half {
     pub(super) commit_log_offset: i64,
 }
 
+impl Half {
+    /// Of a half message whose place nobody knows.
+    fn nowhere() -> Half {
+        let (broker_name, address) = (Arc::default(), Arc::default());
+        Half { broker_name, address, queue_offset: 0, commit_log_offset: 0 }
+    }
+}
+
 /// How far a transaction is.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum State {
@@ -54,8 +62,8 @@ pub(super) enum State {
     Preparing { abandoned: bool },
     /// The local work is under way.
     Undecided,
-    /// The decision is on its way.
-    Ending(Decision),
+    /// The decision is on its way since `told`.
+    Ending { decision: Decision, told: Instant },
     /// Decided, and told to the broker at some time.
     Decided { decision: Decision, acknowledged: bool, told: Instant },
 }
@@ -113,8 +121,9 @@ pub(super) struct Transactions {
     live: usize,
     /// When each decision is forgotten, in that order.
     decided: VecDeque<(Instant, UniqueKey)>,
-    /// Those that make room for others, in the order in which they were acknowledged.
-    acknowledged: VecDeque<UniqueKey>,
+    /// Those that make room for others, the first one first: acknowledged ones, and those that the
+    /// application can be asked about as well.
+    spare: VecDeque<UniqueKey>,
 }
 
 impl Transactions {
@@ -137,14 +146,9 @@ impl Transactions {
     /// Forgets what is out of date, and as much of what is acknowledged as it takes to have room
     /// for one more. Whether there is.
     fn make_room(&mut self, now: Instant) -> bool {
-        while let Some((at, key)) = self.decided.front().copied()
-            && at <= now
-        {
-            self.decided.pop_front();
-            self.forget_decided(&key);
-        }
+        self.forget_old(now);
         while self.entries.len() >= limits::TRANSACTIONS_MAX {
-            match self.acknowledged.pop_front() {
+            match self.spare.pop_front() {
                 Some(key) => self.forget_decided(&key),
                 None => return false,
             }
@@ -155,10 +159,25 @@ impl Transactions {
         if self.decided.len() > names_max {
             self.decided.retain(|(_, key)| entries.contains_key(key));
         }
-        if self.acknowledged.len() > names_max {
-            self.acknowledged.retain(|key| entries.contains_key(key));
+        if self.spare.len() > names_max {
+            self.spare.retain(|key| entries.contains_key(key));
         }
         true
+    }
+
+    /// Forgets what is out of date.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        while let Some((at, key)) = self.decided.front().copied()
+            && at <= now
+        {
+            self.decided.pop_front();
+            self.forget_decided(&key);
+        }
+    }
+
+    /// Lets a decision make room for others.
+    fn spare(&mut self, key: UniqueKey) {
+        self.spare.push_back(key);
     }
 
     fn forget_decided(&mut self, key: &UniqueKey) {
@@ -180,13 +199,27 @@ impl Transactions {
         entry.state = State::Decided { decision, acknowledged: false, told: now };
     }
 
-    fn acknowledge(&mut self, key: UniqueKey) {
-        if let Some(Transaction { state: State::Decided { acknowledged, .. }, .. }) =
-            self.entries.get_mut(&key)
+    /// A broker has acknowledged a decision, if it is the one that was made.
+    fn acknowledge(
+        &mut self,
+        key: UniqueKey,
+        decision: Decision,
+        now: Instant,
+        forgotten: Instant,
+    ) {
+        let ending =
+            |state| matches!(state, State::Ending { decision: made, .. } if made == decision);
+        if self.state(&key).is_some_and(ending) {
+            // Told when the broker asked, while the first word is still waited for.
+            self.decide(key, decision, now, forgotten);
+        }
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if let State::Decided { acknowledged, decision: made, .. } = &mut entry.state
+            && *made == decision
             && !*acknowledged
         {
             *acknowledged = true;
-            self.acknowledged.push_back(key);
+            self.spare.push_back(key);
         }
     }
 
@@ -271,10 +304,15 @@ impl Client {
             leftovers: Vec::new(),
             state: State::Preparing { abandoned: false },
         };
-        if self.transactions.entries.insert(key, entry).is_none() {
-            self.transactions.live += 1;
+        match self.transactions.state(&key) {
+            None | Some(State::Decided { .. }) => {
+                self.transactions.entries.insert(key, entry);
+                self.transactions.live += 1;
+                true
+            }
+            // Two at once would be one to the broker's questions.
+            Some(_) => false,
         }
-        true
     }
 
     /// A half message is stored, and its place known. `wanted`: somebody waits for that.
@@ -283,6 +321,7 @@ impl Client {
         let half = half_of(receipt);
         let Some(entry) = self.transactions.get_mut(&key) else { return };
         let State::Preparing { abandoned } = entry.state else { return };
+        debug_assert!(half.is_some(), "the caller has looked");
         entry.half = half;
         entry.leftovers = leftovers(&receipt.failed_attempts, Some(&receipt.broker_name));
         entry.state = State::Undecided;
@@ -295,15 +334,10 @@ impl Client {
     /// known it is rolled back there.
     pub(super) fn half_unusable(&mut self, receipt: &SendReceipt) {
         let half = half_of(receipt);
-        let usable = half.is_some();
-        if let Some(entry) = self.transactions.get_mut(&receipt.unique_key) {
+        let Some(entry) = self.transactions.get_mut(&receipt.unique_key) else { return };
+        if matches!(entry.state, State::Preparing { .. }) {
             entry.half = half;
-            entry.state = State::Undecided;
-        }
-        if usable {
             self.roll_back(receipt.unique_key);
-        } else {
-            self.decide(receipt.unique_key, Decision::Rollback);
         }
     }
 
@@ -319,6 +353,8 @@ impl Client {
             self.transactions.remove_live(&key);
         } else {
             self.decide(key, Decision::Rollback);
+            // If nothing was stored, nobody will ever ask.
+            self.transactions.spare(key);
         }
     }
 
@@ -344,6 +380,7 @@ impl Client {
         self.transactions.entries.insert(key, entry);
         self.transactions.live += 1;
         self.decide(key, decision);
+        self.transactions.spare(key);
     }
 
     // ---- To the broker ----------------------------------------------------------------------
@@ -358,10 +395,12 @@ impl Client {
         let now = self.now;
         let awaited = caller.is_some();
         let Some(entry) = self.transactions.get_mut(&key) else { return };
-        let Some(half) = entry.half.clone() else { return };
+        // Without its place it can be ended when the broker asks, and not before.
+        let half = entry.half.clone();
         if awaited {
-            entry.state = State::Ending(decision);
+            entry.state = State::Ending { decision, told: now };
         }
+        let home = half.clone().unwrap_or_else(Half::nowhere);
         let text: Box<str> = key.to_string().into();
         let end = End {
             unique_key: Some(key),
@@ -369,9 +408,9 @@ impl Client {
             unique_key_text: text,
             topic: (*entry.topic).into(),
             group: Arc::clone(&entry.group),
-            broker_name: Arc::clone(&half.broker_name),
-            queue_offset: half.queue_offset,
-            commit_log_offset: half.commit_log_offset,
+            broker_name: Arc::clone(&home.broker_name),
+            queue_offset: home.queue_offset,
+            commit_log_offset: home.commit_log_offset,
             state: match decision {
                 Decision::Rollback if planted!(TransactionTurnedRound) => TransactionState::Commit,
                 decision => decision.into(),
@@ -386,16 +425,16 @@ impl Client {
             Some(caller) => caller.deadline.saturating_since(now),
             None => self.config.request_timeout,
         };
-        let Some(endpoint) = self.home_of(&half) else {
+        let Some(endpoint) = half.and_then(|half| self.home_of(&half)) else {
             let failure = AttemptFailure::NoAddress;
-            return self.end_lost(&end, &half.address, failure, Delivery::NotSent);
+            return self.end_lost(&end, &home.address, failure, Delivery::NotSent);
         };
         let kind = ControlKind::EndTransaction(Arc::new(end));
         self.start_control(endpoint, kind, timeout);
     }
 
     /// The address of the master of the broker that has a half message: what routes say, else
-    /// where it was stored. Never a VIP port, which is for messages alone.
+    /// where it was stored.
     // Java: DefaultMQProducerImpl#endTransaction, findBrokerAddressInPublish
     fn home_of(&mut self, half: &Half) -> Option<Key> {
         let broker = self.brokers_by_name.get(&*half.broker_name);
@@ -418,8 +457,11 @@ impl Client {
         let address = self.text_of(control.endpoint);
         if code == ResponseCode::SUCCESS {
             if let Some((key, decision)) = end.unique_key.zip(end.state.decision()) {
-                self.decide(key, decision);
-                self.transactions.acknowledge(key);
+                if end.caller.is_some() {
+                    self.decide(key, decision);
+                }
+                let forgotten = self.now + self.config.transactions.memory;
+                self.transactions.acknowledge(key, decision, self.now, forgotten);
             }
             if let (Some(_), Some(unique_key)) = (&end.caller, end.unique_key) {
                 self.outputs.push_back(Output::TransactionEnded { unique_key, result: Ok(()) });
@@ -520,6 +562,23 @@ impl Client {
             self.outputs.push_back(Output::TransactionEnded { unique_key: key, result });
         }
         self.check_drained();
+    }
+
+    /// Whether a decision has left and is waited for.
+    pub(super) fn is_end_written(&self, key: &UniqueKey) -> bool {
+        self.controls.iter().any(|(_, control)| match &control.kind {
+            ControlKind::EndTransaction(end) => {
+                control.written && end.caller.is_some() && end.unique_key == Some(*key)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a request is the end of a transaction that has not left: nobody can answer it.
+    pub(super) fn is_unsent_end(&self, key: Key) -> bool {
+        self.controls.get(key).is_some_and(|control| {
+            matches!(control.kind, ControlKind::EndTransaction(_)) && !control.written
+        })
     }
 
     fn text_of(&self, endpoint: Key) -> Arc<str> {

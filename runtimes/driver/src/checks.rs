@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use rocketmq_core::{CheckId, TransactionCheck, TransactionState};
 
 use crate::shared::Shared;
+use crate::slot::Slot;
 
 type Answer = Pin<Box<dyn Future<Output = TransactionState> + Send>>;
 
@@ -46,6 +47,8 @@ pub(crate) struct Answering {
     shared: Arc<Shared>,
     id: CheckId,
     stage: Stage,
+    /// Ended when it is too late.
+    abandoned: Arc<Slot<()>>,
 }
 
 enum Stage {
@@ -60,8 +63,9 @@ impl Answering {
         id: CheckId,
         handler: CheckHandler,
         check: Box<TransactionCheck>,
+        abandoned: Arc<Slot<()>>,
     ) -> Answering {
-        Answering { shared, id, stage: Stage::New(handler, check) }
+        Answering { shared, id, stage: Stage::New(handler, check), abandoned }
     }
 
     fn answer(&mut self, state: TransactionState) {
@@ -88,8 +92,12 @@ impl Future for Answering {
         }));
         match polled {
             Ok(Some(Err(open))) => {
-                self.stage = Stage::Open(open);
-                return Poll::Pending;
+                if self.abandoned.poll(cx).is_pending() {
+                    self.stage = Stage::Open(open);
+                    return Poll::Pending;
+                }
+                // Code of the application, too.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
             }
             Ok(Some(Ok(state))) => self.answer(state),
             Ok(None) => {}

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rocketmq_core::{
-    Bound, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, Output, QueryError,
-    QueryErrorKind, QueuesError, SendError, SendErrorKind, TransactionErrorKind,
+    Bound, CheckId, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, Output,
+    QueryError, QueryErrorKind, QueuesError, SendError, SendErrorKind, TransactionErrorKind,
 };
 
 use crate::checks::CheckHandler;
@@ -84,6 +84,8 @@ pub struct Driver<R: Runtime> {
     /// Who answers checks of transactions, by the same number.
     check_handlers: Vec<Option<CheckHandler>>,
     ends: OpenEnds,
+    /// The tasks in which handlers answer checks, to be told when it is too late.
+    answering: BTreeMap<CheckId, Arc<Slot<()>>>,
     /// Who waits for readiness, by the number given to the machine.
     ready_slots: Vec<(u64, Arc<ReadySlot>)>,
     /// Who waits for the queues of a topic, numbered together with those.
@@ -153,6 +155,7 @@ impl<R: Runtime> Driver<R> {
             groups: Vec::new(),
             check_handlers: Vec::new(),
             ends: OpenEnds::default(),
+            answering: BTreeMap::new(),
             ready_slots: Vec::new(),
             queues_slots: BTreeMap::new(),
             next_ready: 0,
@@ -410,6 +413,10 @@ impl<R: Runtime> Driver<R> {
                 Output::CheckTransaction { id, group, check } => {
                     self.check_transaction(now, id, group, check);
                 }
+                Output::AbandonCheck { id } => {
+                    let slot = self.answering.remove(&id);
+                    self.ledger.wakers.extend(slot.and_then(|slot| slot.end(())));
+                }
                 Output::TransactionLeft { unique_key } => self.ledger.undecided(unique_key),
                 Output::Closed => self.closed = true,
                 Output::Event(event) => {
@@ -539,6 +546,8 @@ impl<R: Runtime> Driver<R> {
             }
         }
         self.ends.end_all(&mut self.ledger.wakers);
+        let answering = std::mem::take(&mut self.answering).into_values();
+        self.ledger.wakers.extend(answering.filter_map(|slot| slot.end(())));
         for slot in self.queries.take_all() {
             let kind =
                 if self.closed { QueryErrorKind::Closed } else { QueryErrorKind::DriverStopped };

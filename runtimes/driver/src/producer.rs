@@ -279,9 +279,13 @@ impl ProducerOptions {
     /// was started again, or its [`Transaction`](crate::Transaction) was dropped. The answer is
     /// mostly found in the database that the local work was done in.
     ///
-    /// It is called on the client's runtime, up to [`limits::CHECKS_ASKED_MAX`] times at once, and
-    /// has [`TransactionSettings::check_timeout`](rocketmq_core::TransactionSettings) to answer.
-    /// Later answers do not count, nor do those of one that panics: the broker asks again.
+    /// It is called on the client's runtime, up to [`limits::CHECKS_ASKED_MAX`] times at once for
+    /// all groups, and has
+    /// [`TransactionSettings::check_timeout`](rocketmq_core::TransactionSettings) to answer. Then
+    /// its future is dropped, and the broker asks again, as it does if it panics. The body of the
+    /// message is [as it was sent](crate::StoredMessage::is_compressed); [`decompress`] helps.
+    ///
+    /// [`decompress`]: crate::decompress
     ///
     /// Brokers ask clients that they know: name the topics in
     /// [`Config::topics`](rocketmq_core::Config::topics), so that they know this one before its
@@ -291,14 +295,15 @@ impl ProducerOptions {
     /// use rocketmq_driver::{ProducerOptions, TransactionCheck, TransactionState};
     ///
     /// # async fn is_paid(order: &str) -> Option<bool> { Some(order.is_empty()) }
-    /// let options = ProducerOptions::new().with_transaction_checks(|check: TransactionCheck| async move {
+    /// async fn decide(check: TransactionCheck) -> TransactionState {
     ///     let order = check.message.keys().next().unwrap_or_default();
     ///     match is_paid(order).await {
     ///         Some(true) => TransactionState::Commit,
     ///         Some(false) => TransactionState::Rollback,
     ///         None => TransactionState::Undecided,
     ///     }
-    /// });
+    /// }
+    /// let options = ProducerOptions::new().with_transaction_checks(decide);
     /// ```
     // Java: TransactionListener#checkLocalTransaction
     #[must_use]

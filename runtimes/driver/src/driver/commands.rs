@@ -118,7 +118,10 @@ impl<R: Runtime> Driver<R> {
             Command::ForgetTransaction { unique_key } => {
                 self.machine.forget_transaction(now, unique_key);
             }
-            Command::AnswerCheck { id, state } => self.machine.answer_check(now, id, state),
+            Command::AnswerCheck { id, state } => {
+                self.answering.remove(&id);
+                self.machine.answer_check(now, id, state);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Decisions on their way, and the tasks in which the application answers checks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -12,15 +13,16 @@ use rocketmq_core::{
 use super::Driver;
 use crate::checks::Answering;
 use crate::runtime::Runtime;
+use crate::slot::Slot;
 use crate::transaction::EndSlot;
 
 /// The decisions that the driver has handed to the machine.
 #[derive(Debug, Default)]
-pub(super) struct OpenEnds(Vec<(UniqueKey, Decision, Arc<EndSlot>)>);
+pub(super) struct OpenEnds(BTreeMap<UniqueKey, (Decision, Arc<EndSlot>)>);
 
 impl OpenEnds {
     pub(super) fn enter(&mut self, unique_key: UniqueKey, decision: Decision, slot: Arc<EndSlot>) {
-        self.0.push((unique_key, decision, slot));
+        self.0.insert(unique_key, (decision, slot));
     }
 
     /// Leaves a result for its caller, whose waker it gives.
@@ -29,13 +31,12 @@ impl OpenEnds {
         unique_key: UniqueKey,
         result: Result<(), TransactionError>,
     ) -> Option<Waker> {
-        let position = self.0.iter().position(|(known, ..)| *known == unique_key)?;
-        self.0.swap_remove(position).2.end(result)
+        self.0.remove(&unique_key)?.1.end(result)
     }
 
     /// Ends all that are left: nobody knows what has become of them.
     pub(super) fn end_all(&mut self, wakers: &mut Vec<Waker>) {
-        for (unique_key, decision, slot) in self.0.drain(..) {
+        for (unique_key, (decision, slot)) in std::mem::take(&mut self.0) {
             let kind = TransactionErrorKind::DriverStopped;
             let error = TransactionError::new(decision, unique_key, kind, Delivery::Unknown);
             wakers.extend(slot.end(Err(error)));
@@ -56,8 +57,9 @@ impl<R: Runtime> Driver<R> {
         let handler = number.and_then(|number| self.check_handlers.get(number).cloned().flatten());
         match handler {
             Some(handler) => {
-                let shared = Arc::clone(&self.shared);
-                self.runtime.spawn(Answering::new(shared, id, handler, check));
+                let (shared, abandoned) = (Arc::clone(&self.shared), Arc::new(Slot::new()));
+                self.answering.insert(id, Arc::clone(&abandoned));
+                self.runtime.spawn(Answering::new(shared, id, handler, check, abandoned));
             }
             None => self.machine.answer_check(now, id, TransactionState::Undecided),
         }

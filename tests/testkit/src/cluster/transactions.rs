@@ -288,8 +288,11 @@ pub(super) fn check_request(config: &ClusterConfig, address: SocketAddr, half: &
         .field("msgId", id.clone())
         .field("transactionId", id)
         .field("offsetMsgId", offset_message_id(address, half.commit_log_offset))
-        .field("bname", half.broker.clone())
         .with_body(message.encode());
+    // Absent in 4.9 (measured).
+    if config.version > ServerVersion::V4_9 {
+        command.ext.insert("bname", &half.broker);
+    }
     command.flag = FLAG_ONEWAY;
     command
 }
