@@ -15,6 +15,7 @@ use crate::interceptor::{Interceptor, Interceptors};
 use crate::limits;
 use crate::output::EventSet;
 use crate::strategy::{Detector, LatencyClass, QueueStrategy};
+use crate::transaction::TransactionSettings;
 use crate::wire::Encoding;
 
 mod access;
@@ -233,6 +234,9 @@ pub struct Config {
     pub address_map: AddressMap,
     /// Bytes per connection that are framed ahead of the socket.
     pub unsent_bytes_max: usize,
+    /// For how long decisions about transactions are remembered, and how long the application may
+    /// take to answer a broker that asks about one.
+    pub transactions: TransactionSettings,
     /// Events that are reported.
     pub events: EventSet,
     /// What every request is signed with; `None` signs none.
@@ -308,6 +312,7 @@ impl Config {
             retry_codes: Vec::new(),
             address_map: AddressMap::new(),
             unsent_bytes_max: limits::UNSENT_BYTES_MAX,
+            transactions: TransactionSettings::DEFAULT,
             events: EventSet::STATE_CHANGES,
             credentials: None,
             credentials_source: None,
@@ -412,6 +417,8 @@ impl ConfigBuilder {
         address_map: AddressMap;
         /// Sets [`Config::unsent_bytes_max`]; 64 KiB by default.
         unsent_bytes_max: usize;
+        /// Sets [`Config::transactions`]; [`TransactionSettings::DEFAULT`] by default.
+        transactions: TransactionSettings;
         /// Sets [`Config::events`]; [`EventSet::STATE_CHANGES`] by default.
         events: EventSet;
     }
@@ -469,7 +476,7 @@ impl ConfigBuilder {
             return Err(ConfigError::NoNameServer);
         }
         config.check_names()?;
-        let positive: [(&'static str, bool); 14] = [
+        let positive: [(&'static str, bool); 16] = [
             ("discovery.period", !config.discovery.period.is_zero()),
             ("send_timeout", !config.send_timeout.is_zero()),
             ("topic_in_flight_messages_max", config.topic_in_flight_messages_max != Some(0)),
@@ -485,6 +492,8 @@ impl ConfigBuilder {
             ("dial_back_off_max", !config.dial_back_off_max.is_zero()),
             ("route_refresh.period", !config.route_refresh.period.is_zero()),
             ("heartbeat.period", !config.heartbeat.period.is_zero()),
+            ("transactions.memory", !config.transactions.memory.is_zero()),
+            ("transactions.check_timeout", !config.transactions.check_timeout.is_zero()),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, positive)| !positive) {
             return Err(ConfigError::Zero { setting });

@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::permission::PermissionReason;
 use crate::prepared::PreparedMessage;
 use crate::selection::SelectorFailure;
-use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
+use crate::wire::{DecodeErrorKind, ResponseCode, SendStatus, UniqueKey};
 
 /// A send that was not acknowledged.
 #[derive(Clone, PartialEq, Debug)]
@@ -358,6 +358,17 @@ pub enum SendErrorKind {
     /// The selector of the send named no queue.
     #[error("{0}")]
     Selector(SelectorFailure),
+    /// The broker has acknowledged the message that begins a transaction with less durability than
+    /// asked for, or without saying where it is. The transaction is rolled back.
+    #[error(
+        "the broker acknowledged the message of the transaction as {status}, {}, so it is rolled \
+         back; begin it again",
+        if *status == SendStatus::SendOk { "without its place" } else { "which is too little" }
+    )]
+    NotPrepared {
+        /// How it was acknowledged.
+        status: SendStatus,
+    },
     /// A broker refused the message or failed, and no other attempt did better.
     #[error("the broker answered {code}: {remark}{}", advice(*code))]
     Broker {
@@ -425,6 +436,7 @@ impl SendErrorKind {
             SendErrorKind::Timeout => "timeout",
             SendErrorKind::WaitedForOrder => "waited_for_order",
             SendErrorKind::Selector(_) => "selector",
+            SendErrorKind::NotPrepared { .. } => "not_prepared",
             SendErrorKind::Broker { .. } => "broker",
             SendErrorKind::PermissionDenied { .. } => "permission_denied",
             SendErrorKind::NoCredentials(_) => "no_credentials",
@@ -462,6 +474,7 @@ impl SendErrorKind {
             SendErrorKind::WaitedForOrder => manual!("ordering#when-a-send-fails"),
             SendErrorKind::Selector(_) => manual!("ordering#choosing-the-queue"),
             SendErrorKind::Timeout => manual!("verdicts#time"),
+            SendErrorKind::NotPrepared { .. } => manual!("transactions#beginning"),
             SendErrorKind::Broker { .. } => manual!("verdicts#answers"),
             SendErrorKind::PermissionDenied { .. } => manual!("verdicts#permission"),
             SendErrorKind::NoCredentials(_) => manual!("credentials#providers"),
@@ -489,6 +502,8 @@ pub enum Bound {
     TopicBytes,
     /// Topics known to the client at once.
     Topics,
+    /// [`limits::TRANSACTIONS_MAX`](crate::limits::TRANSACTIONS_MAX).
+    Transactions,
 }
 
 impl fmt::Display for Bound {
@@ -499,6 +514,9 @@ impl fmt::Display for Bound {
             Bound::TopicMessages => "the limit is topic_in_flight_messages_max",
             Bound::TopicBytes => "the limit is topic_in_flight_bytes_max",
             Bound::Topics => "the limit is 65,536 topics used within ten minutes",
+            Bound::Transactions => {
+                "the limit is 262,144 transactions that no broker has acknowledged the end of"
+            }
         })
     }
 }

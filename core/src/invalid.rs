@@ -99,6 +99,12 @@ pub enum InvalidMessage {
         /// The other one.
         second: &'static str,
     },
+    /// A message of a transaction has a delay level, which brokers pass over.
+    #[error(
+        "a message of a transaction cannot have a delay level; use Message::deliver_after, which \
+         begins with the commit"
+    )]
+    DelayInTransaction,
     /// The message is to be delivered later than any broker can be set up to allow.
     #[error(
         "the delay in {property} is more than 2,147,483,647 s; brokers allow 3 days by default"

@@ -74,6 +74,7 @@ mod selection;
 mod slab;
 mod strategy;
 mod time;
+mod transaction;
 
 pub use address::{Address, AddressError, AddressMap, Host};
 pub use admission::{Admission, Room};
@@ -114,3 +115,7 @@ pub use rng::Rng;
 pub use selection::{OrderKey, Selection, SelectorFailure, WhenDown};
 pub use strategy::{Detector, LatencyClass, QueueStrategy};
 pub use time::{ClockReading, Instant, WallTime};
+pub use transaction::{
+    CheckId, CheckOutcome, Decision, TransactionCheck, TransactionError, TransactionErrorKind,
+    TransactionSettings, TransactionState,
+};

@@ -64,6 +64,9 @@ pub const TABLE_LENGTH_MAX: usize = 256 * 1024;
 /// Longest address text in a route: a host name of 255 bytes, a colon and a port.
 pub const ADDRESS_LENGTH_MAX: usize = 255 + 6;
 
+/// Longest text of a check that its answer repeats, in bytes. Real ones are names and ids.
+pub const CHECK_TEXT_LENGTH_MAX: usize = 1024;
+
 // ---- What a caller may send -----------------------------------------------------------------
 
 /// Longest topic.
@@ -169,6 +172,40 @@ pub const LATE_ANSWERS_MAX: usize = 64;
 
 /// Queries to servers open at once.
 pub const OPEN_QUERIES_MAX: usize = 1_024;
+
+/// Transactions that are under way or remembered. The half message of one takes some 200 bytes, so
+/// all of them 50 MiB. Those whose end a broker has acknowledged make room for new ones.
+pub const TRANSACTIONS_MAX: usize = 1 << 18;
+
+/// Checks of brokers that the application has not answered.
+// Java: TransactionMQProducer#checkRequestHoldMax
+pub const CHECKS_MAX: usize = 2_000;
+
+/// Bytes of the bodies of messages that the application has not been asked about yet: enough for
+/// [`CHECKS_MAX`] of 32 KiB.
+pub const CHECK_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Checks that the application is asked about at once; the others wait. They mostly end in a
+/// database, which is not to be stormed after an outage.
+pub const CHECKS_ASKED_MAX: usize = 16;
+
+/// Time for which a decision is remembered by default: twice as long as brokers of 4.x ask about
+/// it, and four times as long as those of 5.x.
+// Java: BrokerConfig#transactionCheckInterval times #transactionCheckMax
+pub const TRANSACTION_MEMORY: Duration = Duration::from_secs(1_800);
+
+/// Time that the application has to answer a check by default. Brokers ask again after 30 s or
+/// more.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time after a decision has left in which a check about it is not answered: the broker may have
+/// taken it in and not have noted it yet, and each commit that it gets delivers one more copy.
+/// Brokers of 5.x note decisions every 3 s.
+// Java: BrokerConfig#transactionOpBatchInterval
+pub const DECISION_SETTLE: Duration = Duration::from_secs(5);
+
+/// Connections on which a decision is tried, as long as no broker has processed it.
+pub const DECISION_TRIES_MAX: u32 = 3;
 
 /// Addresses up to which those that were only asked once are kept until the next heartbeat, for
 /// further queries; each may have a connection.

@@ -203,6 +203,11 @@ impl Message {
         self.system > 0
     }
 
+    pub(crate) fn has_system_property(&self, name: &str) -> bool {
+        let mut system = self.properties.iter().take(usize::from(self.system));
+        system.any(|(known, _)| *known == *name)
+    }
+
     pub(crate) fn topic_shared(&self) -> Cow<'static, str> {
         self.topic.clone()
     }

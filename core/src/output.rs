@@ -9,12 +9,13 @@ use crate::address::Address;
 use crate::credentials::{FetchReason, ProviderFailure};
 use crate::discovery::{DiscoveryFailure, NameServerUrl};
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
-use crate::id::{ConnId, OpId};
+use crate::id::{ConnId, GroupId, OpId};
 use crate::interceptor::Hook;
 use crate::query::{Answer, QueryError, QueryId};
 use crate::queues::{PublishQueues, QueuesError};
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::time::Instant;
+use crate::transaction::{CheckId, CheckOutcome, TransactionCheck, TransactionError};
 use crate::wire::UniqueKey;
 
 /// One thing to do or to know, in the order in which they came about.
@@ -89,6 +90,34 @@ pub enum Output {
         /// The answer, or why there is none.
         result: Result<Answer, QueryError>,
     },
+    /// The decision about a transaction has been acknowledged by its broker, or has not.
+    TransactionEnded {
+        /// The transaction's id.
+        unique_key: UniqueKey,
+        /// Whether the broker has it.
+        result: Result<(), TransactionError>,
+    },
+    /// A broker asks about a transaction that the application has to know. Answer with
+    /// `answer_check`.
+    CheckTransaction {
+        /// Names the question.
+        id: CheckId,
+        /// The group that has sent the message.
+        group: GroupId,
+        /// The question.
+        check: Box<TransactionCheck>,
+    },
+    /// The application's time to answer a check is over. Whatever it does for that may end.
+    AbandonCheck {
+        /// Names the question.
+        id: CheckId,
+    },
+    /// The client closes while this transaction is undecided. Its broker will ask another process
+    /// of the group.
+    TransactionLeft {
+        /// The transaction's id.
+        unique_key: UniqueKey,
+    },
     /// The shutdown is complete: every operation has ended, every connection is closed.
     Closed,
     /// Something happened that is worth knowing.
@@ -131,6 +160,8 @@ pub enum TimeoutReason {
     Request,
     /// A connection is idle, or a frame or write takes too long.
     Connection,
+    /// The application runs out of time to answer a check.
+    Check,
     /// A wait for readiness runs out of time.
     Ready,
     /// The shutdown runs out of time.
@@ -289,6 +320,17 @@ pub enum Event {
         /// When it is asked again.
         retry_at: Instant,
     },
+    /// A broker has asked about a transaction.
+    TransactionChecked {
+        /// The producer group that has begun the transaction.
+        producer_group: Box<str>,
+        /// The transaction's id: the unique key of its message.
+        transaction_id: Box<str>,
+        /// The broker's address.
+        address: Arc<str>,
+        /// What became of the question.
+        outcome: CheckOutcome,
+    },
     /// An interceptor panicked, and was caught.
     InterceptorPanicked {
         /// What it was called for.
@@ -323,10 +365,12 @@ impl EventSet {
     pub const INTERCEPTORS: EventSet = EventSet(128);
     /// Credentials that were fetched, or could not be.
     pub const CREDENTIALS: EventSet = EventSet(256);
+    /// Brokers that ask about transactions.
+    pub const TRANSACTIONS: EventSet = EventSet(512);
     /// Everything that is not part of a send that goes well.
-    pub const STATE_CHANGES: EventSet = EventSet(511 - 8);
+    pub const STATE_CHANGES: EventSet = EventSet(1023 - 8);
     /// Everything.
-    pub const ALL: EventSet = EventSet(511);
+    pub const ALL: EventSet = EventSet(1023);
 
     /// Whether all of `other` is in the set.
     pub const fn contains(self, other: EventSet) -> bool {

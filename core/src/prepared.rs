@@ -45,6 +45,8 @@ pub(crate) struct Special {
     pub(crate) max_reconsume_times: Option<i32>,
     /// Of a batch, the messages in it.
     pub(crate) batch: Option<Batch>,
+    /// It begins a transaction.
+    pub(crate) half: bool,
 }
 
 /// What kind of request carries a message.
@@ -80,7 +82,7 @@ impl PreparedMessage {
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
         let rendered = check(&message, config)
-            .and_then(|()| render(&message, unique_key, config))
+            .and_then(|()| render(&message, unique_key, None, config))
             .and_then(|properties| Ok((properties.text, special(&message, clock.wall)?)));
         match rendered {
             Ok((properties, special)) => {
@@ -88,6 +90,45 @@ impl PreparedMessage {
             }
             Err(error) => Err((error, message)),
         }
+    }
+
+    /// As [`PreparedMessage::new`], for the message that begins a transaction of `producer_group`,
+    /// which is the group's name on the wire. Brokers keep it from consumers until the commit.
+    ///
+    /// # Errors
+    /// As [`PreparedMessage::new`], or if the message has a delay level.
+    // Java: DefaultMQProducerImpl#sendMessageInTransaction, which drops the level
+    #[allow(clippy::result_large_err)]
+    pub fn half(
+        message: Message,
+        unique_key: UniqueKey,
+        producer_group: &str,
+        clock: ClockReading,
+        config: &Config,
+    ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
+        let has_level = message.has_system_property(property::DELAY);
+        let rendered = check(&message, config)
+            .and_then(|()| match has_level {
+                true => Err(InvalidMessage::DelayInTransaction),
+                false => render(&message, unique_key, Some(producer_group), config),
+            })
+            .and_then(|properties| Ok((properties.text, special(&message, clock.wall)?)));
+        match rendered {
+            Ok((properties, special)) => {
+                let mut special = special.unwrap_or_default();
+                special.sys_flag |= PREPARED;
+                special.half = true;
+                let special = Some(special);
+                Ok(PreparedMessage { message, properties, unique_key, clock, special })
+            }
+            Err(error) => Err((error, message)),
+        }
+    }
+
+    /// Whether it begins a transaction.
+    #[inline]
+    pub fn is_half(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| special.half)
     }
 
     /// The message.
@@ -145,6 +186,10 @@ impl PreparedMessage {
     }
 }
 
+/// Marks the message that begins a transaction.
+// Java: MessageSysFlag#TRANSACTION_PREPARED_TYPE
+const PREPARED: i32 = 0x4;
+
 /// Topics to which no client may send.
 // Java: TopicValidator#NOT_ALLOWED_SEND_TOPIC_SET
 const FORBIDDEN_TOPICS: [&str; 6] = [
@@ -193,9 +238,11 @@ fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
     Ok(())
 }
 
+/// `transaction_group`: the group whose transaction the message begins.
 fn render(
     message: &Message,
     unique_key: UniqueKey,
+    transaction_group: Option<&str>,
     config: &Config,
 ) -> Result<PropertyWriter, InvalidMessage> {
     // One allocation: the fixed part is "UNIQ_KEY", "WAIT", separators and up to 56 hex digits.
@@ -204,7 +251,9 @@ fn render(
     let keys = message.keys.iter().map(|key| key.len() + 1).sum::<usize>();
     let tag = message.tag.as_ref().map_or(0, |tag| tag.len());
     let namespace = if config.namespace.is_empty() { 0 } else { config.namespace.len() + 14 };
-    let mut out = PropertyWriter::new(config.encoding, own + keys + tag + namespace + 140);
+    let group = transaction_group.map_or(0, |group| group.len() + 20);
+    let room = own + keys + tag + namespace + group + 140;
+    let mut out = PropertyWriter::new(config.encoding, room);
 
     for (index, (name, value)) in message.properties.iter().enumerate() {
         if index >= usize::from(message.system) && is_reserved(name) {
@@ -219,6 +268,10 @@ fn render(
             check_dispatch(value)?;
         }
         out.push(name, value);
+    }
+    if let Some(group) = transaction_group {
+        out.push(property::TRAN_MSG, "true");
+        out.push(property::PGROUP, group);
     }
     if let Some(tag) = &message.tag {
         check_property(property::TAGS, tag).map_err(|_| InvalidMessage::Tag)?;
@@ -239,7 +292,7 @@ fn render(
 /// Bytes of the properties of `message` as part of a batch, with a unique key as long as `key`. Of
 /// a message that cannot be sent, nothing: it is refused whatever it is counted for.
 pub(crate) fn entry_properties_length(message: &Message, key: UniqueKey, config: &Config) -> usize {
-    render(message, key, config).map_or(0, |properties| properties.length)
+    render(message, key, None, config).map_or(0, |properties| properties.length)
 }
 
 /// The names become those of folders on the broker. Java looks for the separator of the platform
@@ -269,8 +322,10 @@ fn special(message: &Message, now: WallTime) -> Result<Option<Box<Special>>, Inv
             value.parse::<i32>().map_err(invalid)
         };
         match &**name {
-            // Java: Boolean#parseBoolean; MessageSysFlag#TRANSACTION_PREPARED_TYPE
-            property::TRAN_MSG if value.eq_ignore_ascii_case("true") => special.sys_flag |= 0x4,
+            // Java: Boolean#parseBoolean
+            property::TRAN_MSG if value.eq_ignore_ascii_case("true") => {
+                special.sys_flag |= PREPARED;
+            }
             // Java: MQClientAPIImpl#sendMessage
             property::MSG_TYPE if value == "reply" => special.kind = SendKind::Reply,
             property::RECONSUME_TIME if retry => special.reconsume_times = number()?,

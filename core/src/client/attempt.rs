@@ -264,6 +264,10 @@ impl Client {
         if !under_way && op.failed.get(index).is_none() {
             return;
         }
+        let placed = place.position.is_some() && place.offset_message_id.is_some();
+        if op.message.is_half() && (weak || !placed) {
+            return self.half_stored_badly(id, number, under_way, status, command);
+        }
         // The attempt that was answered is over: nothing of it is to be given up below.
         let answered = if under_way { op.current.take() } else { None };
         let stage = op.current.as_ref().map(|current| current.stage);
@@ -288,11 +292,15 @@ impl Client {
             // The attempt that succeeded after all is no failure.
             receipt.failed_attempts.remove(index);
         }
+        let half = op.message.is_half().then_some(op.detached);
         match told {
             Some(current) => self.after_stored(id, &current, &mut receipt),
             None => receipt.topic = op.message.message.take_topic(),
         }
         self.ops.discard(id);
+        if let Some(detached) = half {
+            self.half_stored(&receipt, !detached);
+        }
         if let Some(batch) = batch {
             return self.complete(id, Ok(Completion::StoredBatch(batch.receipts(&receipt))));
         }
@@ -300,6 +308,30 @@ impl Client {
             self.complete(id, Ok(Completion::Stored(receipt.clone())));
         }
         self.complete(id, Ok(Completion::Stored(receipt)));
+    }
+
+    /// A broker has stored the message that begins a transaction, but not as it should: it is
+    /// rolled back. From an earlier attempt, it is but another copy that is left over.
+    // Java: DefaultMQProducerImpl#sendMessageInTransaction, which rolls back all but SEND_OK
+    #[cold]
+    fn half_stored_badly(
+        &mut self,
+        id: OpId,
+        number: u32,
+        under_way: bool,
+        status: SendStatus,
+        command: &Command<'_>,
+    ) {
+        let place = StoredPlace::read(&command.ext_fields);
+        let Some(op) = self.ops.get(id).filter(|_| under_way) else { return };
+        let receipt = op.receipt(self.now, number, op.current.clone(), status, place);
+        let code = ResponseCode(command.code);
+        let failure = AttemptFailure::Answered { code, remark: remark_of(command) };
+        self.fail_current(id, Stage::Answered, failure, Delivery::Unknown);
+        if let Some(receipt) = receipt {
+            self.half_unusable(&receipt);
+        }
+        self.fail(id, SendErrorKind::NotPrepared { status });
     }
 
     /// Whether a weak acknowledgement is to be bettered at a broker that was not tried yet.
@@ -559,8 +591,12 @@ impl Client {
         id: OpId,
         kind: SendErrorKind,
     ) -> Option<(SendError, Option<Completion>)> {
-        let op = self.end(id)?;
+        let mut op = self.end(id)?;
         let (delivery, now) = (op.delivery(), self.now);
+        let kind = match op.weak.take_if(|_| op.message.is_half()) {
+            Some(weak) => SendErrorKind::NotPrepared { status: weak.status },
+            None => kind,
+        };
         let elapsed = now.saturating_since(op.command.started);
         let weak = op.weak.map(|receipt| SendReceipt {
             topic: op.message.message.topic_shared(),
@@ -585,6 +621,9 @@ impl Client {
     pub(super) fn end(&mut self, id: OpId) -> Option<Op> {
         self.leave(id);
         let op = self.ops.remove(id)?;
+        if op.message.is_half() {
+            self.half_ended(op.message.unique_key, &op.failed);
+        }
         if op.state == OpState::Routing {
             self.tidy_waiters(op.topic);
         }

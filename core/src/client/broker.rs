@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Client;
 use super::busy::Busy;
+use super::control::ControlKind;
 use super::fault::FaultItem;
 use crate::address::Address;
 use crate::slab::{Key, Slab};
@@ -79,13 +80,18 @@ impl Client {
         key
     }
 
-    /// Whether a name server or a broker's master lives at the address, or a query is under way.
+    /// Whether a name server or a broker's master lives at the address, or a query or the end
+    /// of a transaction is under way.
     pub(super) fn is_endpoint_used(&self, endpoint: Key) -> bool {
         self.name_servers.contains(&endpoint)
             || self.brokers.iter().any(|(_, broker)| {
                 broker.master == Some(endpoint) || broker.greeted == Some(endpoint)
             })
             || self.is_queried(endpoint)
+            || self.controls.iter().any(|(_, control)| {
+                control.endpoint == endpoint
+                    && matches!(control.kind, ControlKind::EndTransaction(_))
+            })
     }
 
     /// Whether an address is a broker's VIP port, where nothing but messages goes.

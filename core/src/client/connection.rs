@@ -397,8 +397,14 @@ impl Client {
         let stalls = session.outbox.unsent() > 0 && !planted!(WriteStallIgnored);
         session.stalled_since = stalls.then_some(since);
         while let Some(owner) = self.session(conn).and_then(|s| s.outbox.pop_written()) {
-            if let Owner::Send { op, number } = owner {
-                self.attempt_written(op, number);
+            match owner {
+                Owner::Send { op, number } => self.attempt_written(op, number),
+                Owner::Control(key) => {
+                    if let Some(control) = self.controls.get_mut(key) {
+                        control.written = true;
+                    }
+                }
+                Owner::Answer => {}
             }
         }
         if self.session(conn).is_some_and(|session| !session.queue.is_empty()) {

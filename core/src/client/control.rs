@@ -10,6 +10,7 @@ use super::receive::remark_of;
 use super::requests::Request;
 use super::session::Queued;
 use super::timers::{TimerId, TimerKey};
+use super::transaction::End;
 use super::{Client, Life};
 use crate::error::{AttemptFailure, CloseReason};
 use crate::id::ConnId;
@@ -30,6 +31,8 @@ pub(super) enum ControlKind {
     Reach { broker: Key },
     /// The group is no longer served by this client.
     Unregister { group: Arc<str> },
+    /// How a transaction ends, or that it is undecided.
+    EndTransaction(Arc<End>),
     /// A question of the application.
     Query { query: Key, request: Arc<QueryRequest> },
 }
@@ -41,6 +44,8 @@ pub(super) struct Control {
     pub(super) endpoint: Key,
     pub(super) conn: Option<ConnId>,
     pub(super) opaque: Option<i32>,
+    /// The socket has taken all of it.
+    pub(super) written: bool,
     started: Instant,
     timer: TimerId,
 }
@@ -88,7 +93,8 @@ impl Client {
         let key = self.controls.next_key();
         let timer = self.timers.schedule(self.now + timeout, TimerKey::Control(key));
         let started = self.now;
-        self.controls.insert(Control { kind, endpoint, conn: None, opaque: None, started, timer })
+        let (conn, opaque, written) = (None, None, false);
+        self.controls.insert(Control { kind, endpoint, conn, opaque, written, started, timer })
     }
 
     /// Ends a request without an answer.
@@ -102,12 +108,13 @@ impl Client {
         let Some(control) = self.end_control(key) else {
             return;
         };
-        match control.kind {
-            ControlKind::RouteQuery { topic, .. } => self.query_failed(topic, key, failure),
+        match &control.kind {
+            ControlKind::RouteQuery { topic, .. } => self.query_failed(*topic, key, failure),
             ControlKind::Heartbeat { .. } => self.heartbeat_failed(control.endpoint, failure),
-            ControlKind::Reach { broker } => self.reach_failed(broker, &failure),
+            ControlKind::Reach { broker } => self.reach_failed(*broker, &failure),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
-            ControlKind::Query { query, .. } => self.query_lost(query, failure),
+            ControlKind::EndTransaction(end) => self.end_unanswered(&control, end, failure),
+            ControlKind::Query { query, .. } => self.query_lost(*query, failure),
         }
     }
 
@@ -117,22 +124,23 @@ impl Client {
         let Some(control) = self.end_control(key) else {
             return;
         };
-        match control.kind {
+        match &control.kind {
             ControlKind::RouteQuery { topic, .. } => {
-                self.query_answered(topic, key, code, remark, body);
+                self.query_answered(*topic, key, code, remark, body);
             }
             ControlKind::Heartbeat { probe } => {
                 if let Some(session) = control.conn.and_then(|conn| self.session(conn)) {
-                    session.probing &= !probe;
+                    session.probing &= !*probe;
                 }
                 if code != ResponseCode::SUCCESS {
                     let failure = AttemptFailure::Answered { code, remark };
                     self.heartbeat_failed(control.endpoint, failure);
                 }
             }
-            ControlKind::Reach { broker } => self.reach_answered(broker, code),
+            ControlKind::Reach { broker } => self.reach_answered(*broker, code),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
-            ControlKind::Query { query, .. } => self.query_reply(query, command, body),
+            ControlKind::EndTransaction(end) => self.end_answered(&control, end, code, remark),
+            ControlKind::Query { query, .. } => self.query_reply(*query, command, body),
         }
     }
 
@@ -149,6 +157,7 @@ impl Client {
 
     /// The time of a request is over.
     pub(super) fn control_timeout(&mut self, key: Key) {
+        self.take_back_end(key);
         let Some(control) = self.controls.get(key) else {
             return;
         };
@@ -157,8 +166,9 @@ impl Client {
         let name_server = matches!(control.kind, ControlKind::RouteQuery { .. })
             || self.name_servers.contains(&control.endpoint);
         // How long a query may take is the application's choice: a short time shows nothing.
-        let hasty = matches!(control.kind, ControlKind::Query { .. })
-            && self.now.saturating_since(started) < self.config.request_timeout;
+        let hasty =
+            matches!(control.kind, ControlKind::Query { .. } | ControlKind::EndTransaction(_))
+                && self.now.saturating_since(started) < self.config.request_timeout;
         // A request that waits behind large bodies says nothing about the peer; whether it takes
         // bytes at all is for the stalled write to say.
         let unsent = self.is_unsent(key, conn);

@@ -74,9 +74,10 @@ impl Client {
         }
     }
 
-    /// Closes the client: no new sends; those open may go on until `deadline`; then queries end,
-    /// the brokers are told and the connections closed. The end is reported as
-    /// [`Output::Closed`]. Further calls can only bring the deadline forward.
+    /// Closes the client: no new sends; those open may go on until `deadline`, and so may
+    /// transactions until they are decided; then queries end, the brokers are told and the
+    /// connections closed. The end is reported as [`Output::Closed`]. Further calls can only bring
+    /// the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
         self.advance(now);
         if self.life == Life::Running {
@@ -112,6 +113,7 @@ impl Client {
             }
             self.fail(id, SendErrorKind::Closed);
         }
+        self.end_transactions();
         self.check_drained();
     }
 
@@ -130,7 +132,8 @@ impl Client {
     /// Goes on with the shutdown once no send is open.
     #[inline]
     pub(super) fn check_drained(&mut self) {
-        if self.life == Life::Draining && self.ops.len() == 0 {
+        let open = self.ops.len() + self.transactions.live();
+        if self.life == Life::Draining && open == 0 {
             self.begin_unregistering();
         }
     }
@@ -139,6 +142,7 @@ impl Client {
         self.life = Life::Unregistering;
         self.end_greetings();
         self.end_open_queries();
+        self.end_checks();
         for waiter in core::mem::take(&mut self.ready_waiters) {
             let result = Err(NotReady { name_servers: alloc::vec::Vec::new() });
             self.outputs.push_back(Output::Ready { waiter: waiter.waiter, result });
@@ -173,6 +177,7 @@ impl Client {
         self.end_discovery();
         self.timers = super::Timers::new();
         self.lanes.clear();
+        self.transactions = super::transaction::Transactions::default();
         self.dirty.clear();
         self.dial_queue.clear();
         self.greeting_queue.clear();

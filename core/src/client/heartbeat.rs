@@ -17,7 +17,9 @@ use crate::error::AttemptFailure;
 use crate::id::ConnId;
 use crate::interceptor::Hook;
 use crate::slab::Key;
-use crate::wire::{encode_heartbeat, encode_route_query, encode_unregister, insert_fields};
+use crate::wire::{
+    encode_end_transaction, encode_heartbeat, encode_route_query, encode_unregister, insert_fields,
+};
 
 impl Client {
     /// Cleans what no route names any more, then greets every broker, on the named timer.
@@ -92,7 +94,12 @@ impl Client {
         let Some(session) = self.sessions.get_mut(Key::from_u64(conn.0)) else {
             return;
         };
-        let Some(opaque) = session.requests.insert(Request::Control(key)) else {
+        let oneway = matches!(&control.kind, ControlKind::EndTransaction(end) if end.is_oneway());
+        let opaque = match oneway {
+            true => Some(session.requests.skip()),
+            false => session.requests.insert(Request::Control(key)),
+        };
+        let Some(opaque) = opaque else {
             return;
         };
         control.opaque = Some(opaque);
@@ -116,6 +123,9 @@ impl Client {
                 ControlKind::Unregister { group } => {
                     encode_unregister(out, encoding, opaque, client_id, group)?;
                 }
+                ControlKind::EndTransaction(end) => {
+                    encode_end_transaction(out, encoding, opaque, &end.on_wire())?;
+                }
                 ControlKind::Query { request, .. } => {
                     encode_query(out, encoding, opaque, request)?;
                 }
@@ -129,6 +139,8 @@ impl Client {
             }
         };
         match session.outbox.push(Owner::Control(key), &Bytes::new(), encode) {
+            // Nobody answers it.
+            Ok(()) if oneway => drop(self.end_control(key)),
             Ok(()) => {}
             // Only a client id of megabytes gets here; the request ends like any other.
             Err(NotFramed::Encoding(_)) => self.control_failed(key, AttemptFailure::GivenUp),

@@ -335,6 +335,7 @@ impl ControlKind {
             ControlKind::RouteQuery { .. } => RequestCode::GET_ROUTEINFO_BY_TOPIC,
             ControlKind::Heartbeat { .. } | ControlKind::Reach { .. } => RequestCode::HEART_BEAT,
             ControlKind::Unregister { .. } => RequestCode::UNREGISTER_CLIENT,
+            ControlKind::EndTransaction(_) => RequestCode::END_TRANSACTION,
             ControlKind::Query { request, .. } => request.code(),
         }
     }

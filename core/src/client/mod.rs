@@ -22,6 +22,7 @@ mod attempt;
 mod broker;
 mod budget;
 mod busy;
+mod check;
 mod connection;
 mod control;
 mod credentials;
@@ -48,10 +49,12 @@ mod static_topic;
 mod strategy;
 mod timers;
 mod topic;
+mod transaction;
 mod verdict;
 
 use broker::Broker;
 use budget::Budget;
+use check::Checks;
 use connection::Endpoint;
 use control::Control;
 use credentials::Access;
@@ -66,6 +69,7 @@ use queue_waiters::QueueWaiter;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
+use transaction::Transactions;
 
 /// A RocketMQ client without IO, clock or chance of its own.
 ///
@@ -100,6 +104,8 @@ pub struct Client {
     sessions: Slab<Session>,
     controls: Slab<Control>,
     open_queries: Slab<OpenQuery>,
+    transactions: Transactions,
+    checks: Checks,
     /// Addresses that wait because too many dials are under way.
     dial_queue: VecDeque<Key>,
     /// The same for addresses that are dialled for a heartbeat alone.
@@ -166,6 +172,8 @@ impl Client {
             sessions: Slab::new(),
             controls: Slab::new(),
             open_queries: Slab::new(),
+            transactions: Transactions::default(),
+            checks: Checks::default(),
             dial_queue: VecDeque::new(),
             greeting_queue: VecDeque::new(),
             dials: 0,
@@ -219,6 +227,9 @@ impl Client {
             timers: self.timers.len(),
             orders: self.lanes.len(),
             queue_waiters: self.queue_waiters.len(),
+            transactions: self.transactions.live(),
+            decisions: self.transactions.remembered(),
+            checks: self.checks.len(),
         }
     }
 
@@ -275,6 +286,7 @@ impl Client {
                 TimerKey::Detector => self.detect(),
                 TimerKey::Ready(waiter) => self.ready_timeout(waiter),
                 TimerKey::QueueWaiter(waiter) => self.queue_wait_timeout(waiter),
+                TimerKey::Check(check) => self.check_timeout(check),
                 TimerKey::Shutdown => self.shutdown_timeout(),
             }
         }
@@ -354,6 +366,10 @@ impl Client {
         let Some(topic) = self.topic(message.message.topic()) else {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
         };
+        if message.is_half() && !self.begin_transaction(message.unique_key, &group, topic) {
+            let bound = crate::error::Bound::Transactions;
+            return reject(SendErrorKind::Backpressure(bound), message);
+        }
         let own = command.retries_max.filter(|_| !planted!(RetriesOptionIgnored));
         let retries = own.unwrap_or(self.config.retries_max);
         let mut attempts_max = retries.min(limits::RETRIES_MAX) + 1;
@@ -480,4 +496,10 @@ pub struct TableSizes {
     pub orders: usize,
     /// Questions for the queues of a topic.
     pub queue_waiters: usize,
+    /// Transactions that are not decided, or whose decision is on its way.
+    pub transactions: usize,
+    /// Decisions that are remembered.
+    pub decisions: usize,
+    /// Checks that the application has not answered.
+    pub checks: usize,
 }

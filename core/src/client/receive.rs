@@ -11,7 +11,9 @@ use crate::error::{CloseReason, Stage};
 use crate::id::{ConnId, OpId};
 use crate::limits::REMARK_LENGTH_MAX;
 use crate::output::{Event, EventSet};
-use crate::wire::{Command, DecodeErrorKind, Encoding, ResponseCode, encode_response, split_frame};
+use crate::wire::{
+    Command, DecodeErrorKind, Encoding, RequestCode, ResponseCode, encode_response, split_frame,
+};
 
 impl Client {
     pub(super) fn received(&mut self, conn: ConnId, buf: &mut BytesMut) {
@@ -81,7 +83,10 @@ impl Client {
         };
         session.frames += 1;
         if !command.is_response() {
-            self.refuse_request(conn, encoding, command);
+            let asks = command.code == RequestCode::CHECK_TRANSACTION_STATE.0;
+            if !asks || !self.checked(conn, command, body) {
+                self.refuse_request(conn, encoding, command);
+            }
             return;
         }
         let code = ResponseCode(command.code);
@@ -102,6 +107,10 @@ impl Client {
                     self.response_hooks(conn, Request::Send { op, number }, command, body);
                 }
                 self.send_answered(conn, op, number, code, command);
+            }
+            Some(Request::Control(key)) if self.is_unsent_end(key) => {
+                self.close_session(conn, CloseReason::EarlyAnswer, true);
+                return;
             }
             Some(Request::Control(key)) => {
                 if self.has_interceptors() {
@@ -165,7 +174,7 @@ impl Client {
         });
     }
 
-    /// A producer serves no request yet; whoever wants an answer is told so.
+    /// A producer serves no request but checks of transactions; whoever wants an answer is told so.
     // Java: NettyRemotingAbstract#processRequestCommand
     fn refuse_request(&mut self, conn: ConnId, encoding: Encoding, command: &Command<'_>) {
         let (code, opaque) = (command.code, command.opaque);

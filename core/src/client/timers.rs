@@ -7,6 +7,7 @@ use crate::id::{ConnId, OpId};
 use crate::output::TimeoutReason;
 use crate::slab::Key;
 use crate::time::Instant;
+use crate::transaction::CheckId;
 
 /// What a deadline belongs to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -37,6 +38,8 @@ pub(super) enum TimerKey {
     Ready(u64),
     /// A question for a topic's queues ends.
     QueueWaiter(u64),
+    /// The application's time to answer a check is over.
+    Check(CheckId),
     /// The shutdown's time is over.
     Shutdown,
 }
@@ -55,6 +58,7 @@ impl TimerKey {
             TimerKey::Heartbeat => TimeoutReason::Heartbeat,
             TimerKey::Detector => TimeoutReason::Detector,
             TimerKey::Ready(_) => TimeoutReason::Ready,
+            TimerKey::Check(_) => TimeoutReason::Check,
             TimerKey::Shutdown => TimeoutReason::Shutdown,
         }
     }

@@ -214,6 +214,28 @@ bugs! {
     /// There is one round of heartbeats.
     HeartbeatsStop,
 
+    // ---- Transactions
+    /// A decision that got no answer is sent again.
+    TransactionToldAgain,
+    /// A commit that was acknowledged is told again when the broker asks.
+    TransactionAcknowledgedTold,
+    /// A check is answered although the decision has just left.
+    TransactionNotSettled,
+    /// A decision that got no answer is forgotten.
+    TransactionForgotten,
+    /// The application is asked about work that is under way.
+    TransactionWorkUnseen,
+    /// The end of a copy that was left behind is taken for the end of the transaction.
+    TransactionEndedByLeftover,
+    /// A copy that was left behind is treated like the transaction's own.
+    TransactionLeftoverKept,
+    /// Nobody knows that the beginning has failed.
+    TransactionFailureForgotten,
+    /// A transaction that has ended still counts as under way.
+    TransactionStaysLive,
+    /// The decision is not the one that was made.
+    TransactionTurnedRound,
+
     // ---- Memory, timers, the end
     /// A cancelled send keeps its slot.
     SlotLostPerCancel,

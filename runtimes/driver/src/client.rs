@@ -211,7 +211,8 @@ impl Client {
 
     /// Closes the client: refuses new sends, lets the others end, at most for `timeout`, and tells
     /// the brokers; those that do not answer get up to one second more. Sends still open after
-    /// `timeout` end with [`SendErrorKind::Closed`](rocketmq_core::SendErrorKind::Closed).
+    /// `timeout` end with [`SendErrorKind::Closed`](rocketmq_core::SendErrorKind::Closed). So long
+    /// as there is time, it waits for transactions to be decided as well.
     ///
     /// Closing twice is fine: the first call gets the report, later ones wait as well and get an
     /// empty one. A later call with an earlier end shortens the wait.
@@ -285,6 +286,9 @@ pub struct CloseReport {
     /// Failures of sends whose handle had been dropped, with their messages: nobody else will hear
     /// of them.
     pub unclaimed: Vec<SendError>,
+    /// Transactions that were not decided until the end. Their brokers will ask another process of
+    /// the group about them.
+    pub undecided: Vec<UniqueKey>,
 }
 
 /// Counters of one client since its start, and its present load. A batch counts as one send; those

@@ -12,10 +12,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rocketmq_core::{
-    Bound, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, Output, QueryError,
-    QueryErrorKind, QueuesError, SendError, SendErrorKind,
+    Bound, CheckId, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, Output,
+    QueryError, QueryErrorKind, QueuesError, SendError, SendErrorKind, TransactionErrorKind,
 };
 
+use crate::checks::CheckHandler;
 use crate::client::CloseReport;
 use crate::connection::Connection;
 use crate::credentials::Question;
@@ -29,6 +30,9 @@ use crate::signal::Source;
 use crate::slot::Slot;
 
 mod commands;
+mod transactions;
+
+use transactions::OpenEnds;
 
 /// Turns in one poll, after which the executor gives the others theirs.
 const TURNS_MAX: usize = 8;
@@ -81,6 +85,11 @@ pub struct Driver<R: Runtime> {
     open_connections: usize,
     /// Names of the registered groups, by the number that handles use.
     groups: Vec<Option<GroupId>>,
+    /// Who answers checks of transactions, by the same number.
+    check_handlers: Vec<Option<CheckHandler>>,
+    ends: OpenEnds,
+    /// The tasks in which handlers answer checks, to be told when it is too late.
+    answering: BTreeMap<CheckId, Arc<Slot<()>>>,
     /// Who waits for readiness, by the number given to the machine.
     ready_slots: Vec<(u64, Arc<ReadySlot>)>,
     /// Who waits for the queues of a topic, numbered together with those.
@@ -150,6 +159,9 @@ impl<R: Runtime> Driver<R> {
             connections: Vec::new(),
             open_connections: 0,
             groups: Vec::new(),
+            check_handlers: Vec::new(),
+            ends: OpenEnds::default(),
+            answering: BTreeMap::new(),
             ready_slots: Vec::new(),
             queues_slots: BTreeMap::new(),
             next_ready: 0,
@@ -410,6 +422,17 @@ impl<R: Runtime> Driver<R> {
                     let slot = self.queries.take(id);
                     self.ledger.wakers.extend(slot.and_then(|slot| slot.end(result)));
                 }
+                Output::TransactionEnded { unique_key, result } => {
+                    self.ledger.wakers.extend(self.ends.end(unique_key, result));
+                }
+                Output::CheckTransaction { id, group, check } => {
+                    self.check_transaction(now, id, group, check);
+                }
+                Output::AbandonCheck { id } => {
+                    let slot = self.answering.remove(&id);
+                    self.ledger.wakers.extend(slot.and_then(|slot| slot.end(())));
+                }
+                Output::TransactionLeft { unique_key } => self.ledger.undecided(unique_key),
                 Output::Closed => self.closed = true,
                 Output::Event(event) => {
                     #[cfg(feature = "tracing")]
@@ -531,15 +554,25 @@ impl<R: Runtime> Driver<R> {
                 Command::Flush { slot } => self.ledger.flush(slot),
                 Command::Close { slot, .. } => self.close_slot(slot),
                 Command::Query { id, slot, .. } => self.queries.enter(id, slot),
+                Command::EndTransaction { unique_key, decision, slot, .. } => {
+                    let error = self.shared.not_ended(unique_key, decision);
+                    self.ledger.wakers.extend(slot.end(Err(error)));
+                }
                 Command::Cancel { .. }
                 | Command::Register { .. }
                 | Command::Unregister { .. }
                 | Command::CancelQuery { .. }
+                | Command::AbandonTransaction { .. }
+                | Command::ForgetTransaction { .. }
+                | Command::AnswerCheck { .. }
                 | Command::Resize { .. }
                 | Command::SetCredentials { .. }
                 | Command::SetNameServers { .. } => {}
             }
         }
+        self.ends.end_all(&mut self.ledger.wakers);
+        let answering = std::mem::take(&mut self.answering).into_values();
+        self.ledger.wakers.extend(answering.filter_map(|slot| slot.end(())));
         for slot in self.queries.take_all() {
             let kind =
                 if self.closed { QueryErrorKind::Closed } else { QueryErrorKind::DriverStopped };
@@ -573,17 +606,26 @@ impl<R: Runtime> Driver<R> {
     /// machine may panic once more; what is left then is answered without it.
     fn fail_open(&mut self, now: Instant) {
         let machine = &mut self.machine;
-        let mut results = Vec::new();
+        let (mut results, mut ends) = (Vec::new(), Vec::new());
         let asked = catch_unwind(AssertUnwindSafe(|| {
             machine.shutdown(now, now);
             machine.handle_timeout(now);
             while let Some(output) = machine.poll_output() {
-                if let Output::Complete { op, result } = output {
-                    results.push((op, result));
+                match output {
+                    Output::Complete { op, result } => results.push((op, result)),
+                    Output::TransactionEnded { unique_key, result } => {
+                        ends.push((unique_key, result));
+                    }
+                    _ => {}
                 }
             }
         }));
         drop(asked);
+        for (unique_key, result) in ends {
+            let result =
+                result.map_err(|error| error.with_kind(TransactionErrorKind::DriverStopped));
+            self.ledger.wakers.extend(self.ends.end(unique_key, result));
+        }
         for (op, result) in results {
             self.ledger
                 .end(op, result.map_err(|error| error.with_kind(SendErrorKind::DriverStopped)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use rocketmq_core::wire::SendStatus;
+use rocketmq_core::wire::{SendStatus, UniqueKey};
 use rocketmq_core::{Completion, Delivery, Instant, OpId, Room, SendError, SendErrorKind};
 
 use crate::client::CloseReport;
@@ -165,6 +165,13 @@ impl Ledger {
     /// From now on counts for the report of the close.
     pub(crate) fn begin_report(&mut self) {
         self.report.get_or_insert_default();
+    }
+
+    /// A transaction was not decided before the close.
+    pub(crate) fn undecided(&mut self, unique_key: UniqueKey) {
+        if let Some(report) = &mut self.report {
+            report.undecided.push(unique_key);
+        }
     }
 
     /// The report of the close; empty when taken before.

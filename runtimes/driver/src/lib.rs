@@ -15,6 +15,7 @@
 
 mod admin;
 mod batch;
+mod checks;
 mod client;
 mod compression;
 mod connection;
@@ -43,9 +44,11 @@ mod signal;
 mod slot;
 #[cfg(feature = "tracing")]
 mod telemetry;
+mod transaction;
 
 pub use admin::{Admin, BrokerResult, OffsetRange, QueueOffsets, TopicCreation};
 pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
+pub use checks::CheckHandler;
 pub use client::{Client, CloseReport, StartError, Stats};
 pub use compression::{DecompressError, decompress};
 pub use diagnose::{Diagnosis, Finding, Severity, Subject};
@@ -63,15 +66,17 @@ pub use rocketmq_core::wire::{
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, BrokerInfo,
-    CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure, Credentials,
-    CredentialsError, CredentialsPart, CredentialsProvider, Delivery, Detector, DiscoveryFailure,
-    Event, EventSet, FetchReason, FieldError, Forbidden, GroupError, Hook, Host, Interceptor,
-    Interceptors, InvalidMessage, LatencyClass, Lease, Message, MessageQueue, MessageType, Mode,
-    NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
-    PermissionReason, ProviderFailure, ProviderFuture, PublishQueues, QueryError, QueryErrorKind,
-    QueuePosition, QueueRange, QueueStrategy, QueuesError, RecallHandle, RecallHandleError,
-    RequestContext, ResponseContext, RetryBudget, SelectorFailure, SendAttempt, SendContext,
-    SendError, SendErrorKind, SendReceipt, Stage, TopicSettings, TopicType, UnwritableBroker,
-    UrlError, WallTime, WhenDown,
+    CheckOutcome, CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure,
+    Credentials, CredentialsError, CredentialsPart, CredentialsProvider, Decision, Delivery,
+    Detector, DiscoveryFailure, Event, EventSet, FetchReason, FieldError, Forbidden, GroupError,
+    Hook, Host, Interceptor, Interceptors, InvalidMessage, LatencyClass, Lease, Message,
+    MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt,
+    OrderKey, Periodic, PermissionReason, ProviderFailure, ProviderFuture, PublishQueues,
+    QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy, QueuesError,
+    RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget, SelectorFailure,
+    SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage, TopicSettings,
+    TopicType, TransactionCheck, TransactionError, TransactionErrorKind, TransactionSettings,
+    TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;
+pub use transaction::{BeginFuture, Transaction};

@@ -38,6 +38,8 @@ enum Stage {
 /// What is to be sent.
 pub(crate) enum Content {
     One(Message),
+    /// Begins a transaction.
+    Half(Message),
     Batch(Vec<Message>),
 }
 
@@ -45,7 +47,7 @@ impl Content {
     /// The message, or the first of a batch.
     fn first(&self) -> Option<&Message> {
         match self {
-            Content::One(message) => Some(message),
+            Content::One(message) | Content::Half(message) => Some(message),
             Content::Batch(messages) => messages.first(),
         }
     }
@@ -53,7 +55,7 @@ impl Content {
     #[cfg(feature = "tracing")]
     fn messages(&self) -> &[Message] {
         match self {
-            Content::One(message) => std::slice::from_ref(message),
+            Content::One(message) | Content::Half(message) => std::slice::from_ref(message),
             Content::Batch(messages) => messages,
         }
     }
@@ -61,24 +63,36 @@ impl Content {
     /// Gives everything back, because of `kind`.
     fn not_sent(self, kind: SendErrorKind) -> SendError {
         match self {
-            Content::One(message) => SendError::not_sent(kind, message),
+            Content::One(message) | Content::Half(message) => SendError::not_sent(kind, message),
             Content::Batch(messages) => SendError::not_sent_all(kind, messages),
         }
     }
 
     #[inline]
-    fn prepare(self, shared: &Shared, called: ClockReading) -> Result<PreparedMessage, SendError> {
-        let message = match self {
-            Content::One(message) => message,
+    fn prepare(
+        self,
+        producer: &Producer,
+        called: ClockReading,
+    ) -> Result<PreparedMessage, SendError> {
+        let shared = producer.shared();
+        let (message, half) = match self {
+            Content::One(message) => (message, false),
+            Content::Half(message) => (message, true),
             Content::Batch(messages) => return batch::prepare(shared, messages, called),
         };
-        let unique_key = shared.identity.next_key(called.wall, &*shared.clock);
-        PreparedMessage::new(message, unique_key, called, &shared.config).map_err(
-            |(error, message)| {
-                let kind = SendErrorKind::Invalid(error);
-                SendError::not_sent(kind, message).or_unique_key(unique_key)
-            },
-        )
+        let (config, unique_key) =
+            (&shared.config, shared.identity.next_key(called.wall, &*shared.clock));
+        let prepared = if half {
+            // The group is registered, so it has a name.
+            let group = config.wire_group(producer.group()).unwrap_or_default();
+            PreparedMessage::half(message, unique_key, &group, called, config)
+        } else {
+            PreparedMessage::new(message, unique_key, called, config)
+        };
+        prepared.map_err(|(error, message)| {
+            let kind = SendErrorKind::Invalid(error);
+            SendError::not_sent(kind, message).or_unique_key(unique_key)
+        })
     }
 }
 
@@ -198,8 +212,8 @@ impl New {
     ) -> Result<Open, SendError> {
         let (shared, options) = (producer.shared(), &self.options);
         let started = self.called.instant;
-        let alone = matches!(content, Content::Batch(_));
-        let mut message = content.prepare(shared, self.called)?;
+        let alone = !matches!(content, Content::One(_));
+        let mut message = content.prepare(producer, self.called)?;
         if let Err(invalid) = compress_message(&mut message, options, &shared.config) {
             return Err(SendError::not_sent_prepared(SendErrorKind::Invalid(invalid), message));
         }
@@ -373,6 +387,18 @@ impl Operation {
     pub(crate) fn abandon(&mut self) {
         if let Stage::Open(open) = &self.stage {
             self.producer.shared().cancel(&open.slot, open.number);
+        }
+    }
+
+    pub(crate) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// The unique key of a send that is open: submitted, and its result not taken.
+    pub(crate) fn open_key(&self) -> Option<UniqueKey> {
+        match &self.stage {
+            Stage::Open(open) => Some(open.unique_key),
+            Stage::New(_) | Stage::Selecting(..) | Stage::Done => None,
         }
     }
 

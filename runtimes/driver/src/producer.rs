@@ -1,13 +1,18 @@
 //! The handle that sends.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(doc)]
+use rocketmq_core::limits;
 use rocketmq_core::{
-    Compression, GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError, WhenDown,
+    Compression, GroupError, Message, MessageQueue, Mode, NotReady, OrderKey, SendError,
+    TransactionCheck, TransactionState, WhenDown,
 };
 
+use crate::checks::CheckHandler;
 use crate::client::{Client, CloseReport, Handle, StartError};
 use crate::gather::AutoBatch;
 use crate::operation::{Content, OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
@@ -42,7 +47,7 @@ struct Inner {
 
 impl Producer {
     pub(crate) fn new(handle: Arc<Handle>, group: &str) -> Result<Producer, GroupError> {
-        let number = handle.shared.register(group)?;
+        let number = handle.shared.register(group, None)?;
         Ok(Producer::of(handle, group, number, false))
     }
 
@@ -56,9 +61,9 @@ impl Producer {
         group: &str,
         options: ProducerOptions,
     ) -> Result<Producer, StartError> {
-        let ProducerOptions { auto_batch } = options;
+        let ProducerOptions { auto_batch, transaction_checks } = options;
         auto_batch.map_or(Ok(()), |settings| settings.check(&handle.shared.config))?;
-        let number = handle.shared.register(group)?;
+        let number = handle.shared.register(group, transaction_checks)?;
         if let Some(settings) = auto_batch {
             handle.shared.gather(number, settings);
         }
@@ -251,6 +256,9 @@ impl Drop for Inner {
 pub struct ProducerOptions {
     /// How single sends are put together into batches; `None`, the default, sends each by itself.
     pub auto_batch: Option<AutoBatch>,
+    /// Who knows what has become of a transaction when a broker asks about one that this client
+    /// does not remember; `None`, the default, if nobody does.
+    pub transaction_checks: Option<CheckHandler>,
 }
 
 impl ProducerOptions {
@@ -263,6 +271,48 @@ impl ProducerOptions {
     #[must_use]
     pub fn with_auto_batch(mut self, auto_batch: AutoBatch) -> ProducerOptions {
         self.auto_batch = Some(auto_batch);
+        self
+    }
+
+    /// Sets who knows what has become of a transaction when a broker asks about one that this
+    /// client does not remember: another process of the group has begun it, or this one before it
+    /// was started again, or its [`Transaction`](crate::Transaction) was dropped. The answer is
+    /// mostly found in the database that the local work was done in.
+    ///
+    /// It is called on the client's runtime, up to [`limits::CHECKS_ASKED_MAX`] times at once for
+    /// all groups, and has
+    /// [`TransactionSettings::check_timeout`](rocketmq_core::TransactionSettings) to answer. Then
+    /// its future is dropped, and the broker asks again, as it does if it panics. The body of the
+    /// message is [as it was sent](crate::StoredMessage::is_compressed); [`decompress`] helps.
+    ///
+    /// [`decompress`]: crate::decompress
+    ///
+    /// Brokers ask clients that they know: name the topics in
+    /// [`Config::topics`](rocketmq_core::Config::topics), so that they know this one before its
+    /// first send.
+    ///
+    /// ```
+    /// use rocketmq_driver::{ProducerOptions, TransactionCheck, TransactionState};
+    ///
+    /// # async fn is_paid(order: &str) -> Option<bool> { Some(order.is_empty()) }
+    /// async fn decide(check: TransactionCheck) -> TransactionState {
+    ///     let order = check.message.keys().next().unwrap_or_default();
+    ///     match is_paid(order).await {
+    ///         Some(true) => TransactionState::Commit,
+    ///         Some(false) => TransactionState::Rollback,
+    ///         None => TransactionState::Undecided,
+    ///     }
+    /// }
+    /// let options = ProducerOptions::new().with_transaction_checks(decide);
+    /// ```
+    // Java: TransactionListener#checkLocalTransaction
+    #[must_use]
+    pub fn with_transaction_checks<F, A>(mut self, handler: F) -> ProducerOptions
+    where
+        F: Fn(TransactionCheck) -> A + Send + Sync + 'static,
+        A: Future<Output = TransactionState> + Send + 'static,
+    {
+        self.transaction_checks = Some(CheckHandler::new(handler));
         self
     }
 }

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Address, Admission, Bound, Completion, Config, Credentials, GroupError, Instant,
-    InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey, PreparedMessage, PublishQueues, Query,
-    QueryError, QueryErrorKind, QueryId, QueuesError, Room, Selection, SendError, SendErrorKind,
-    WhenDown, limits,
+    Address, Admission, Bound, CheckId, Completion, Config, Credentials, Decision, Delivery,
+    GroupError, Instant, InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey, PreparedMessage,
+    PublishQueues, Query, QueryError, QueryErrorKind, QueryId, QueuesError, Room, Selection,
+    SendError, SendErrorKind, TransactionError, TransactionErrorKind, TransactionState, WhenDown,
+    limits,
 };
 
+use crate::checks::CheckHandler;
 use crate::client::{CloseReport, Stats};
 use crate::events::Hub;
 use crate::gather::{AutoBatch, Gatherer, Group, Held};
@@ -24,6 +27,7 @@ use crate::query::QuerySlot;
 use crate::runtime::Clock;
 use crate::signal::Signal;
 use crate::slot::Slot;
+use crate::transaction::EndSlot;
 
 mod holding;
 
@@ -107,6 +111,7 @@ pub(crate) enum Command {
     Register {
         group: u32,
         name: Box<str>,
+        checks: Option<CheckHandler>,
     },
     Unregister {
         group: u32,
@@ -149,6 +154,24 @@ pub(crate) enum Command {
     /// Nobody wants the answer any more.
     CancelQuery {
         id: QueryId,
+    },
+    EndTransaction {
+        unique_key: UniqueKey,
+        decision: Decision,
+        deadline: Instant,
+        slot: Arc<EndSlot>,
+    },
+    /// Nobody has got the transaction, or will.
+    AbandonTransaction {
+        unique_key: UniqueKey,
+    },
+    /// The transaction was dropped undecided.
+    ForgetTransaction {
+        unique_key: UniqueKey,
+    },
+    AnswerCheck {
+        id: CheckId,
+        state: TransactionState,
     },
 }
 
@@ -314,14 +337,18 @@ impl Shared {
     }
 
     /// Registers a producer group and gives it a number.
-    pub(crate) fn register(&self, name: &str) -> Result<u32, GroupError> {
+    pub(crate) fn register(
+        &self,
+        name: &str,
+        checks: Option<CheckHandler>,
+    ) -> Result<u32, GroupError> {
         let wire = &*self.config.wire_group(name)?;
         let mut state = self.lock();
         if state.closed || state.stopped {
             return Err(GroupError::Closed);
         }
         let group = state.name_group(wire, name)?;
-        state.commands.push_back(Command::Register { group, name: name.into() });
+        state.commands.push_back(Command::Register { group, name: name.into(), checks });
         drop(state);
         self.signal.wake();
         Ok(group)
@@ -453,6 +480,46 @@ impl Shared {
     /// Nobody wants the answer to a query any more.
     pub(crate) fn cancel_query(&self, id: QueryId) {
         self.push(Command::CancelQuery { id });
+    }
+
+    /// Has a transaction ended, and `slot` with what its broker says, at `deadline` at the latest.
+    pub(crate) fn end_transaction(
+        &self,
+        unique_key: UniqueKey,
+        decision: Decision,
+        deadline: Instant,
+        slot: &Arc<EndSlot>,
+    ) {
+        let slot = Arc::clone(slot);
+        let command =
+            Command::EndTransaction { unique_key, decision, deadline, slot: Arc::clone(&slot) };
+        if !self.push(command) {
+            let _ = slot.end(Err(self.not_ended(unique_key, decision)));
+        }
+    }
+
+    /// What a decision ends with that the machine never saw.
+    pub(crate) fn not_ended(&self, unique_key: UniqueKey, decision: Decision) -> TransactionError {
+        let kind = match self.ended() {
+            QueuesError::Closed => TransactionErrorKind::Closed,
+            _ => TransactionErrorKind::DriverStopped,
+        };
+        TransactionError::new(decision, unique_key, kind, Delivery::NotSent)
+    }
+
+    /// Nobody has got a transaction whose half message was to be sent.
+    pub(crate) fn abandon_transaction(&self, unique_key: UniqueKey) {
+        self.push(Command::AbandonTransaction { unique_key });
+    }
+
+    /// A transaction was dropped undecided.
+    pub(crate) fn forget_transaction(&self, unique_key: UniqueKey) {
+        self.push(Command::ForgetTransaction { unique_key });
+    }
+
+    /// What the application says about a transaction that a broker has asked about.
+    pub(crate) fn answer_check(&self, id: CheckId, state: TransactionState) {
+        self.push(Command::AnswerCheck { id, state });
     }
 
     /// Counters, as of the driver's latest turn.

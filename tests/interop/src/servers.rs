@@ -453,7 +453,7 @@ const BROKER: &[(&str, &str)] = &[
     // checked again.
     ("transactionOpBatchInterval", "100"),
     ("transactionCheckInterval", "1000"),
-    ("transactionCheckMax", "3"),
+    ("transactionCheckMax", "15"),
     ("sendMessageThreadPoolNums", "1"),
     ("pullMessageThreadPoolNums", "2"),
     ("adminBrokerThreadPoolNums", "2"),

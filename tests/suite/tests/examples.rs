@@ -23,6 +23,9 @@ mod send;
 #[path = "../../../runtimes/tokio/examples/shutdown.rs"]
 mod shutdown;
 
+#[path = "../../../runtimes/tokio/examples/transaction.rs"]
+mod transaction;
+
 #[path = "../../../runtimes/tokio/examples/support/mod.rs"]
 mod support;
 
@@ -36,6 +39,11 @@ fn on_a_cluster_of_its_own(run: impl AsyncFnOnce(&str) -> Result<(), Box<dyn Err
 #[test]
 fn the_example_admin_runs() {
     on_a_cluster_of_its_own(async |name_servers| admin::run(name_servers).await);
+}
+
+#[test]
+fn the_example_transaction_runs() {
+    on_a_cluster_of_its_own(async |name_servers| transaction::run(name_servers).await);
 }
 
 #[test]

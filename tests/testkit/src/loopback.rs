@@ -358,6 +358,7 @@ impl Shared {
 impl Inner {
     /// Hands due actions to their sockets and returns those, to be flushed without the lock.
     fn collect(&mut self, now_ns: u64) -> Vec<Arc<Socket>> {
+        self.cluster.set_now(now_ns);
         let mut due = std::mem::take(&mut self.held);
         while let Some(entry) = self.delayed.first_entry() {
             if entry.key().0 > now_ns {
@@ -393,6 +394,9 @@ impl Inner {
 
     fn hand_over(&mut self, action: Action, touched: &mut BTreeMap<ConnectionId, Arc<Socket>>) {
         let socket = match &action.kind {
+            ActionKind::Wake => {
+                return self.cluster.handle_wake(self.cluster.now_ns(), action.node);
+            }
             ActionKind::Write(_) => self.sockets.get(&action.connection).cloned(),
             ActionKind::Close | ActionKind::Reset => self.sockets.remove(&action.connection),
         };
@@ -433,6 +437,7 @@ impl Socket {
             ActionKind::Close => {
                 let _ = self.stream.shutdown(Shutdown::Both);
             }
+            ActionKind::Wake => {}
             ActionKind::Reset => {
                 // Without lingering the last drop sends RST. Ending only the reading direction
                 // wakes the reader, which holds the socket, and says nothing to the client yet.

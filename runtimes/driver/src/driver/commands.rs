@@ -55,10 +55,14 @@ impl<R: Runtime> Driver<R> {
                     self.ledger.end(op, Err(error));
                 }
             }
-            Command::Register { group, name } => {
+            Command::Register { group, name, checks } => {
                 let index = group as usize;
                 if self.groups.len() <= index {
                     self.groups.resize(index + 1, None);
+                    self.check_handlers.resize(index + 1, None);
+                }
+                if let Some(slot) = self.check_handlers.get_mut(index) {
+                    *slot = checks;
                 }
                 // The handle has made the same checks. If the machine is closing all the same,
                 // sends of the group are refused as closed.
@@ -66,10 +70,13 @@ impl<R: Runtime> Driver<R> {
                     *slot = self.machine.register(now, &name).ok();
                 }
             }
-            Command::Unregister { group } => {
-                let group = self.groups.get_mut(group as usize).and_then(Option::take);
+            Command::Unregister { group: number } => {
+                let group = self.groups.get_mut(number as usize).and_then(Option::take);
                 if let Some(group) = group {
                     self.machine.unregister(now, group);
+                }
+                if let Some(slot) = self.check_handlers.get_mut(number as usize) {
+                    *slot = None;
                 }
             }
             Command::Resize { messages_max } => self.machine.set_in_flight_max(now, messages_max),
@@ -103,6 +110,20 @@ impl<R: Runtime> Driver<R> {
                 if self.queries.take(id).is_some() {
                     self.machine.cancel_query(now, id);
                 }
+            }
+            Command::EndTransaction { unique_key, decision, deadline, slot } => {
+                self.ends.enter(unique_key, decision, slot);
+                self.machine.end_transaction(now, unique_key, decision, deadline);
+            }
+            Command::AbandonTransaction { unique_key } => {
+                self.machine.abandon_transaction(now, unique_key);
+            }
+            Command::ForgetTransaction { unique_key } => {
+                self.machine.forget_transaction(now, unique_key);
+            }
+            Command::AnswerCheck { id, state } => {
+                self.answering.remove(&id);
+                self.machine.answer_check(now, id, state);
             }
         }
     }

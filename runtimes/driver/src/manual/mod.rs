@@ -8,6 +8,7 @@
 //! | [`ordering`] | choosing the queue, and keeping an order |
 //! | [`back_pressure`] | what happens when too much is in flight |
 //! | [`batches`] | batches, given and automatic, and compression |
+//! | [`transactions`] | messages that are delivered if some work is done |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
 //! | [`credentials`] | access control: keys, tokens, providers, refusals |
 //! | [`closing`] | cancelling, closing, and the states of a client |
@@ -46,6 +47,9 @@ pub mod back_pressure {}
 #[doc = include_str!("batches.md")]
 pub mod batches {}
 
+#[doc = include_str!("transactions.md")]
+pub mod transactions {}
+
 #[doc = include_str!("names.md")]
 pub mod names {}
 
@@ -80,19 +84,20 @@ pub mod java {}
 
 #[cfg(test)]
 mod tests {
-    use rocketmq_core::wire::ResponseCode;
+    use rocketmq_core::wire::{ResponseCode, SendStatus};
     use rocketmq_core::{
         Bound, InvalidBatch, InvalidMessage, PermissionReason, ProviderFailure, SelectorFailure,
         SendErrorKind,
     };
 
-    const PAGES: [(&str, &str); 16] = [
+    const PAGES: [(&str, &str); 17] = [
         ("verdicts", include_str!("verdicts.md")),
         ("messages", include_str!("messages.md")),
         ("queues", include_str!("queues.md")),
         ("ordering", include_str!("ordering.md")),
         ("back_pressure", include_str!("back_pressure.md")),
         ("batches", include_str!("batches.md")),
+        ("transactions", include_str!("transactions.md")),
         ("names", include_str!("names.md")),
         ("credentials", include_str!("credentials.md")),
         ("closing", include_str!("closing.md")),
@@ -134,6 +139,7 @@ mod tests {
             Kind::WaitedForOrder,
             Kind::Selector(SelectorFailure::NoQueue),
             Kind::Timeout,
+            Kind::NotPrepared { status: SendStatus::FlushDiskTimeout },
             Kind::Broker { code, remark },
             Kind::PermissionDenied { reason, code, remark: "".into() },
             Kind::NoCredentials(ProviderFailure::TimedOut),

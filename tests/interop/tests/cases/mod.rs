@@ -17,6 +17,7 @@ mod names;
 mod plain;
 mod questions;
 mod queues;
+mod transactions;
 
 /// All cases of our client: the plain ones on every runtime and with both encodings.
 pub(crate) fn all() -> Vec<Case> {
@@ -42,6 +43,11 @@ pub(crate) fn all() -> Vec<Case> {
             for (name, case) in faults::CASES {
                 add(name, *case);
             }
+            if runtime == Runtime::Tokio {
+                for (name, case) in transactions::LONG {
+                    add(name, *case);
+                }
+            }
             // What a feature puts on the wire differs by encoding, not by runtime.
             if runtime != Runtime::AsyncStd {
                 for (name, case) in FEATURES.iter().copied().flatten() {
@@ -61,6 +67,7 @@ const FEATURES: &[&[NamedCase]] = &[
     queues::CASES,
     questions::CASES,
     access::CASES,
+    transactions::CASES,
 ];
 
 /// A message, and what came of handing it to a producer.

@@ -29,6 +29,7 @@ mod hunt {
     use std::time::Instant;
 
     use rocketmq_core::planted::{Bug, choose};
+    use rocketmq_suite::hunt::transactions::run_transactions;
     use rocketmq_suite::hunt::{
         Arguments, Finding, Task, all_failures, first_failure, run_seed, show_seed,
     };
@@ -106,11 +107,18 @@ mod hunt {
         choose(bug);
         std::panic::set_hook(Box::new(|_| {}));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        // The swarm has no transactions; they have seeds of their own.
+        let of_transactions = bug.is_some_and(|bug| bug.name().starts_with("Transaction"));
+        let run = |seed| match bug {
+            Some(_) if of_transactions => run_transactions(seed).map(drop),
+            Some(_) => run_seed(seed),
+            None => run_seed(seed).and_then(|()| run_transactions(seed).map(drop)),
+        };
         if bug.is_none() || bug == Some(CANARY) {
-            let failures = all_failures(seeds, threads, run_seed);
+            let failures = all_failures(seeds, threads, run);
             failures.iter().for_each(|finding| println!("{}", finding.line()));
             println!("done");
-        } else if let Some(finding) = first_failure(seeds, threads, run_seed) {
+        } else if let Some(finding) = first_failure(seeds, threads, run) {
             println!("{}", finding.line());
         } else {
             println!("done");

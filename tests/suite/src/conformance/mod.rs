@@ -43,6 +43,7 @@ pub mod room;
 mod scene;
 pub mod selecting;
 pub mod sending;
+pub mod transactions;
 
 /// After this a case hangs.
 const HANG: Duration = Duration::from_secs(40);
@@ -257,6 +258,22 @@ macro_rules! conformance {
                 the_end_of_the_driver_answers_who_asked, admin_calls_stay_in_the_namespace;
             recalling: a_timer_message_is_recalled, what_is_not_recalled_says_why,
                 a_broker_that_recalls_nothing_says_so;
+            transactions: a_transaction_is_delivered_when_it_is_committed,
+                a_transaction_that_is_rolled_back_is_not_delivered,
+                a_commit_without_answer_leaves_once_and_is_told_when_asked,
+                a_broker_that_asks_too_early_hears_undecided,
+                a_dropped_transaction_is_decided_by_the_handler,
+                another_process_of_the_group_decides,
+                a_handler_that_is_late_or_panics_is_asked_again,
+                without_a_handler_nothing_is_decided,
+                a_begin_that_is_dropped_is_rolled_back,
+                a_begin_that_fails_is_rolled_back,
+                a_weak_beginning_is_none,
+                a_half_message_that_was_left_behind_is_rolled_back,
+                close_waits_for_decisions_and_reports_the_rest,
+                a_decision_moves_to_another_connection,
+                a_decision_for_a_dead_broker_waits_and_is_told_later,
+                a_decision_after_the_end_says_so;
             diagnosis: a_diagnosis_of_a_sound_cluster_finds_no_fault,
                 a_diagnosis_tells_how_far_a_brokers_clock_is_off,
                 a_diagnosis_tells_what_is_no_name_server, a_diagnosis_judges_the_topic,

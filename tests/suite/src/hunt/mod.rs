@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rocketmq_testkit::world::swarm::{Options, simulate};
 
 mod options;
+pub mod transactions;
 mod verdict;
 
 pub use options::{Arguments, Task};

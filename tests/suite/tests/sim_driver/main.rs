@@ -15,6 +15,7 @@ mod messages;
 mod providers;
 mod scenarios;
 mod swarm;
+mod transactions;
 mod users;
 
 fn ms(millis: u64) -> Duration {

@@ -4,19 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::config::{AUTO_CREATE_TOPIC, ClusterConfig, HALF_TOPIC, ServerVersion, TopicConfig};
-use super::store::{Incoming, Store, Stored};
+use super::store::{Incoming, Store};
+use super::transactions::{TRANSACTION_MASK, TRANSACTION_PREPARED, Transactions, make_half};
 use super::{ConnectionId, HeartbeatRecord, UnregisterRecord};
 use crate::wire::{
-    Command, FLAG_RESPONSE, Fields, Heartbeat, StaticQueues, decode_batch, format_properties,
-    offset_message_id, parse_properties, property, request_code as request,
-    response_code as answer,
+    Command, FLAG_RESPONSE, Fields, Heartbeat, StaticQueues, decode_batch, offset_message_id,
+    parse_properties, property, request_code as request, response_code as answer,
 };
-
-// Java: MessageSysFlag.TRANSACTION_*_TYPE, the two bits that tell what a message is.
-const TRANSACTION_MASK: i32 = 0xc;
-const TRANSACTION_PREPARED: i32 = 0x4;
-const TRANSACTION_COMMIT: i32 = 0x8;
-const TRANSACTION_ROLLBACK: i32 = 0xc;
 
 // Java: MessageDecoder, the length of stored properties is a signed 16-bit number.
 const PROPERTY_BYTES_MAX: usize = 32_767;
@@ -69,6 +63,9 @@ pub(super) struct Broker {
     pub(super) announced: Option<BTreeMap<i64, String>>,
     /// Unique keys of timer messages that were taken back.
     pub(super) recalled: BTreeSet<String>,
+    pub(super) transactions: Transactions,
+    /// When it is woken to look after half messages.
+    pub(super) wake_ns: Option<u64>,
     next_queue: i64,
 }
 
@@ -98,6 +95,8 @@ impl Broker {
             registered: true,
             announced: None,
             recalled: BTreeSet::new(),
+            transactions: Transactions::default(),
+            wake_ns: None,
             next_queue: 0,
         }
     }
@@ -117,6 +116,7 @@ impl Broker {
     // Java: ClientHousekeepingService#onChannelClose.
     pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
         self.clients.retain(|_, client| *client != connection);
+        self.transactions.connection_closed(connection);
     }
 
     fn send(&mut self, context: &Context<'_>, command: &Command) -> Reply {
@@ -296,11 +296,16 @@ impl Broker {
         };
         if !header.batch {
             let mut message = one(command.body.clone(), header.flag, header.properties);
-            if header.sys_flag & TRANSACTION_MASK == TRANSACTION_PREPARED {
+            let half = header.sys_flag & TRANSACTION_MASK == TRANSACTION_PREPARED;
+            if half {
                 make_half(&mut message);
             }
             let stored = self.store.append(&self.name, message);
-            return Ok(vec![(stored.queue_offset, stored.commit_log_offset)]);
+            let place = (stored.queue_offset, stored.commit_log_offset);
+            if half {
+                self.half_stored(config, context.now_ns, place.1);
+            }
+            return Ok(vec![place]);
         }
         check_batch(header)?;
         let messages = decode_batch(&command.body)
@@ -361,6 +366,7 @@ impl Broker {
             return Reply::CloseConnection;
         };
         self.clients.insert(heartbeat.client_id.clone(), context.connection);
+        self.transactions.producer_seen(&heartbeat.producer_groups, context.connection);
         self.heartbeats.push(HeartbeatRecord {
             at_ns: context.now_ns,
             connection: context.connection,
@@ -378,6 +384,9 @@ impl Broker {
     // groups is registered; here it is forgotten when its connection closes.
     fn unregister(&mut self, context: &Context<'_>, command: &Command) -> Reply {
         let field = |name: &str| command.ext.get(name).map(str::to_owned);
+        if let Some(group) = command.ext.get("producerGroup") {
+            self.transactions.producer_left(group, context.connection);
+        }
         self.unregistrations.push(UnregisterRecord {
             at_ns: context.now_ns,
             connection: context.connection,
@@ -386,38 +395,6 @@ impl Broker {
             consumer_group: field("consumerGroup"),
         });
         Reply::Answer(respond(context.config, command, (answer::SUCCESS, None)))
-    }
-
-    // Java: EndTransactionProcessor#processRequest. Every commit that arrives delivers one more
-    // copy, even after a rollback (measured).
-    fn end_transaction(&mut self, context: &Context<'_>, command: &Command) -> Reply {
-        let config = context.config;
-        let number = |name: &str| command.ext.get(name).and_then(|text| text.parse::<u64>().ok());
-        let decision = number("commitOrRollback").unwrap_or(0) as i32;
-        if decision != TRANSACTION_COMMIT && decision != TRANSACTION_ROLLBACK {
-            return Reply::Nothing;
-        }
-        let half = number("commitLogOffset")
-            .and_then(|offset| self.store.at_commit_log_offset(offset))
-            .filter(|half| half.topic == HALF_TOPIC)
-            .cloned();
-        let group = command.ext.get("producerGroup");
-        let Some(half) = half.filter(|half| half.properties.get("PGROUP") == group) else {
-            let refusal =
-                (answer::SYSTEM_ERROR, Some("Find prepared transaction message failed".into()));
-            return Reply::Answer(respond(config, command, refusal));
-        };
-        if number("tranStateTableOffset") != Some(half.queue_offset) {
-            let refusal = (answer::SYSTEM_ERROR, Some("The transaction state table offset".into()));
-            return Reply::Answer(respond(config, command, refusal));
-        }
-        if decision == TRANSACTION_ROLLBACK {
-            let remark = Some("not set any response code".into());
-            return Reply::Answer(respond(config, command, (answer::SUCCESS, remark)));
-        }
-        let message = restore_half(&half, context);
-        self.store.append(&self.name, message);
-        Reply::Answer(respond(config, command, (answer::SUCCESS, None)))
     }
 }
 
@@ -545,73 +522,10 @@ fn property_bytes_stored(config: &ClusterConfig, sent: &str) -> usize {
     sent.len() + cluster + 1 + region + unique_key
 }
 
-// Java: TransactionalMessageBridge#parseHalfMessageInner.
-fn make_half(message: &mut Incoming) {
-    let topic = std::mem::replace(&mut message.topic, HALF_TOPIC.to_owned());
-    message.properties.insert("REAL_TOPIC", topic);
-    message.properties.insert("REAL_QID", message.queue_id.to_string());
-    message.queue_id = 0;
-    message.sys_flag &= !TRANSACTION_MASK;
-}
-
-// Java: EndTransactionProcessor#endMessageTransaction.
-fn restore_half(half: &Stored, context: &Context<'_>) -> Incoming {
-    let mut properties = half.properties.clone();
-    let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
-    let queue_id = properties.remove("REAL_QID").and_then(|id| id.parse().ok()).unwrap_or(0);
-    Incoming {
-        topic,
-        queue_id,
-        body: half.body.clone(),
-        properties,
-        sys_flag: half.sys_flag | TRANSACTION_COMMIT,
-        flag: half.flag,
-        born_timestamp_ms: half.born_timestamp_ms,
-        store_ns: context.now_ns,
-        group: half.group.clone(),
-        connection: context.connection,
-    }
-}
-
 // Java: PermName#perm2String.
 fn perm_text(perm: i32) -> String {
     [(4, 'R'), (2, 'W'), (1, 'X')]
         .iter()
         .map(|(bit, letter)| if perm & bit != 0 { *letter } else { '-' })
         .collect()
-}
-
-/// The body of a transaction check: the prepared message with its real topic and queue.
-// Java: AbstractTransactionalMessageCheckListener#sendCheckMessage.
-pub(super) fn check_request(config: &ClusterConfig, address: SocketAddr, half: &Stored) -> Command {
-    let id = half.unique_key.clone().unwrap_or_default();
-    let mut properties = half.properties.clone();
-    let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
-    let queue_id = properties.remove("REAL_QID").and_then(|id| id.parse().ok()).unwrap_or(0);
-    let message = crate::wire::LogMessage {
-        topic,
-        queue_id,
-        flag: half.flag,
-        queue_offset: half.queue_offset as i64,
-        commit_log_offset: half.commit_log_offset as i64,
-        sys_flag: half.sys_flag,
-        born_timestamp_ms: half.born_timestamp_ms,
-        born_host: SocketAddr::from(([127, 0, 0, 1], 1)),
-        store_timestamp_ms: wall_ms(config, half.store_ns),
-        store_host: address,
-        body: half.body.clone(),
-        properties: format_properties(&properties),
-    };
-    let mut command = server_request(config, request::CHECK_TRANSACTION_STATE)
-        // The half topic: the field is filled before the real topic is restored.
-        .field("topic", HALF_TOPIC)
-        .field("tranStateTableOffset", half.queue_offset.to_string())
-        .field("commitLogOffset", half.commit_log_offset.to_string())
-        .field("msgId", id.clone())
-        .field("transactionId", id)
-        .field("offsetMsgId", offset_message_id(address, half.commit_log_offset))
-        .field("bname", half.broker.clone())
-        .with_body(message.encode());
-    command.flag = crate::wire::FLAG_ONEWAY;
-    command
 }

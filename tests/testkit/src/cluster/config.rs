@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::access::AccessControl;
+use super::transactions::CheckTimes;
 use crate::wire::Encoding;
 
 /// The template topic of auto-creation.
@@ -85,6 +87,7 @@ pub struct ClusterConfig {
     pub(crate) batch_topics: BTreeSet<String>,
     pub(crate) vip_ports: bool,
     pub(crate) access: Option<AccessControl>,
+    check_times: Option<CheckTimes>,
 }
 
 impl ClusterConfig {
@@ -108,6 +111,7 @@ impl ClusterConfig {
             batch_topics: BTreeSet::new(),
             vip_ports: false,
             access: None,
+            check_times: None,
         }
     }
 
@@ -176,6 +180,18 @@ impl ClusterConfig {
         self
     }
 
+    /// When brokers ask about transactions that are not decided: for the first time after `first`,
+    /// then `most` times in all with `every` between. By default as real brokers of the version do:
+    /// after 6 s, every 30 s (4.9: 60 s), 15 times.
+    // Java: BrokerConfig#transactionTimeOut, #transactionCheckInterval, #transactionCheckMax.
+    #[must_use]
+    pub fn transaction_checks(mut self, first: Duration, every: Duration, most: u32) -> Self {
+        let nanos = |time: Duration| time.as_nanos() as u64;
+        let (first_ns, every_ns) = (nanos(first), nanos(every));
+        self.check_times = Some(CheckTimes { first_ns, every_ns, most });
+        self
+    }
+
     /// Which servers to imitate.
     #[must_use]
     pub fn version(mut self, version: ServerVersion) -> Self {
@@ -228,6 +244,12 @@ impl ClusterConfig {
         let name = name.into();
         self.batch_topics.insert(name.clone());
         self.topic(name, queues)
+    }
+
+    pub(super) fn check_times(&self) -> CheckTimes {
+        let every_s = if self.version > ServerVersion::V4_9 { 30 } else { 60 };
+        let (first_ns, every_ns) = (6_000_000_000, every_s * 1_000_000_000);
+        self.check_times.unwrap_or(CheckTimes { first_ns, every_ns, most: 15 })
     }
 
     pub(crate) fn encoding_for(&self, request: Encoding) -> Encoding {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::broker;
 use super::{
     AccessControl, Action, ActionKind, Cluster, ClusterConfig, ConnectionId, Fault, FrameRecord,
     HALF_TOPIC, HeartbeatRecord, Listener, Node, NodeState, Process, RouteOverride, Rule, RuleId,
     Stored, TopicConfig, UnregisterRecord, announced_route,
 };
+use super::{broker, transactions};
 use crate::wire::{Command, TopicRoute};
 
 /// Scripts and the state of servers.
@@ -71,6 +71,11 @@ impl Cluster {
     pub fn kill(&mut self, node: Node) {
         self.set_process(node, Process::Dead);
         self.reset_connections(node);
+        if let Node::Broker(index) = node
+            && let Some(broker) = self.brokers.get_mut(index)
+        {
+            broker.transactions.crash();
+        }
         // What a dead process had not written yet is lost.
         self.actions
             .retain(|action| action.node != node || !matches!(action.kind, ActionKind::Write(_)));
@@ -80,6 +85,13 @@ impl Cluster {
     pub fn restart(&mut self, node: Node) {
         if self.node_state(node).process == Process::Dead {
             self.set_process(node, Process::Running);
+            if let Node::Broker(index) = node
+                && let Some(broker) = self.brokers.get_mut(index)
+            {
+                // Woken while it was dead, it did nothing.
+                broker.wake_ns = None;
+            }
+            self.plan_wake(node);
         }
     }
 
@@ -173,7 +185,7 @@ impl Cluster {
     pub fn check_request(&self, half: &Stored) -> Option<Command> {
         let index = self.brokers.iter().position(|broker| broker.name == half.broker)?;
         let address = self.address(Node::Broker(index));
-        (half.topic == HALF_TOPIC).then(|| broker::check_request(&self.config, address, half))
+        (half.topic == HALF_TOPIC).then(|| transactions::check_request(&self.config, address, half))
     }
 
     fn set_process(&mut self, node: Node, process: Process) {
@@ -373,6 +385,23 @@ impl Cluster {
     /// The unique keys of timer messages that were taken back.
     pub fn recalled(&self) -> Vec<String> {
         self.brokers.iter().flat_map(|broker| broker.recalled.iter().cloned()).collect()
+    }
+
+    /// Half messages whose end no broker has heard of, and that it still asks about.
+    pub fn open_transactions(&self) -> usize {
+        self.brokers.iter().map(|broker| broker.transactions.open()).sum()
+    }
+
+    /// How often a broker has missed the end of the transaction with this unique key: it crashed
+    /// before that was noted, or had put the half message back in the meantime and works with that
+    /// copy. It asks again then, and may deliver once more.
+    pub fn forgotten_ends(&self, unique_key: &str) -> usize {
+        let of = |broker: &broker::Broker| {
+            let lost = broker.transactions.lost_ends().iter();
+            let halves = lost.filter_map(|offset| broker.store.at_commit_log_offset(*offset));
+            halves.filter(|half| half.unique_key.as_deref() == Some(unique_key)).count()
+        };
+        self.brokers.iter().map(of).sum()
     }
 
     /// Heartbeats that a broker received.

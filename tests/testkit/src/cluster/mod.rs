@@ -41,6 +41,7 @@ mod script;
 mod static_topic;
 mod store;
 mod timers;
+mod transactions;
 
 pub use access::AccessControl;
 pub use config::{
@@ -91,6 +92,8 @@ pub enum ActionKind {
     Close,
     /// Reset: the client gets an error, and may lose bytes in flight.
     Reset,
+    /// Call [`Cluster::handle_wake`]; no connection is meant.
+    Wake,
 }
 
 /// What a server's process does.
@@ -301,6 +304,34 @@ impl Cluster {
         self.forget(connection);
     }
 
+    /// The time of an [`ActionKind::Wake`] has come.
+    pub fn handle_wake(&mut self, now_ns: u64, node: Node) {
+        self.set_now(now_ns);
+        let address = self.address(node);
+        if self.node_state(node).process != Process::Running {
+            return;
+        }
+        let Node::Broker(index) = node else { return };
+        let Some(broker) = self.brokers.get_mut(index) else { return };
+        broker.wake_ns = None;
+        for (producer, question) in broker.check_transactions(&self.config, self.now_ns, address) {
+            self.send_request(node, producer, question);
+        }
+        self.plan_wake(node);
+    }
+
+    /// Has the host wake a broker when it is time to look after half messages.
+    fn plan_wake(&mut self, node: Node) {
+        let Node::Broker(index) = node else { return };
+        let Some(broker) = self.brokers.get_mut(index) else { return };
+        let Some(at_ns) = broker.next_check() else { return };
+        if broker.wake_ns.is_none_or(|known| at_ns < known) {
+            broker.wake_ns = Some(at_ns);
+            let kind = ActionKind::Wake;
+            self.actions.push_back(Action { at_ns, node, connection: ConnectionId(0), kind });
+        }
+    }
+
     /// The next thing the host has to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -410,6 +441,7 @@ impl Cluster {
         } else {
             Reply::Nothing
         };
+        self.plan_wake(node);
         self.deliver(node, connection, &command, reply, &fault);
     }
 

@@ -333,6 +333,10 @@ impl Network {
             self.held.push(action);
             return;
         }
+        if action.kind == ActionKind::Wake {
+            self.cluster.handle_wake(self.now, action.node);
+            return;
+        }
         let (id, now) = (LinkId(action.connection.0), self.now);
         let corruption = self.corruption_of(id);
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -356,6 +360,7 @@ impl Network {
                     }
                 }
             }
+            ActionKind::Wake => {}
             ActionKind::Close | ActionKind::Reset => {
                 let reset = action.kind == ActionKind::Reset;
                 let end = if reset { End::Reset } else { End::Eof };

@@ -138,8 +138,10 @@ impl Bench {
 
     pub(crate) fn drain_timed(&mut self) -> Vec<(u64, Seen)> {
         std::iter::from_fn(|| self.cluster.poll_action())
+            .filter(|action| action.kind != ActionKind::Wake)
             .map(|action| {
                 let seen = match action.kind {
+                    ActionKind::Wake => unreachable!("left out"),
                     ActionKind::Write(bytes) => match Command::decode(&bytes) {
                         Ok(answer) => Seen::Answer(answer),
                         Err(_) => Seen::Bytes(bytes),
