@@ -72,6 +72,7 @@ mod selection;
 mod slab;
 mod strategy;
 mod time;
+mod tls;
 
 pub use address::{Address, AddressError, AddressMap, Host};
 pub use admission::{Admission, Room};
@@ -107,3 +108,4 @@ pub use rng::Rng;
 pub use selection::{OrderKey, Selection, SelectorFailure, WhenDown};
 pub use strategy::{Detector, LatencyClass, QueueStrategy};
 pub use time::{ClockReading, Instant, WallTime};
+pub use tls::TlsFailure;

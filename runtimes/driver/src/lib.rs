@@ -31,6 +31,7 @@ mod identity;
 mod ledger;
 pub mod manual;
 mod operation;
+mod options;
 mod producer;
 mod query;
 mod recall;
@@ -42,6 +43,9 @@ mod signal;
 mod slot;
 #[cfg(feature = "tracing")]
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
 
 pub use admin::{Admin, BrokerResult, OffsetRange, QueueOffsets, TopicCreation};
 pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
@@ -54,6 +58,7 @@ pub use events::{EVENTS_MAX, EventStream};
 pub use gather::{AutoBatch, AutoBatchError};
 pub use histogram::Histogram;
 pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
+pub use options::ClientOptions;
 pub use producer::{Producer, ProducerOptions, SendOptions};
 pub use rocketmq_core::wire::{
     Encoding, OffsetMessageId, RequestCode, ResponseCode, SendStatus, UniqueKey,
@@ -69,6 +74,8 @@ pub use rocketmq_core::{
     PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
     QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
     SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
-    TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
+    TlsFailure, TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;
+#[cfg(feature = "tls")]
+pub use tls::{TlsConfig, TlsConfigBuilder, TlsConfigError};

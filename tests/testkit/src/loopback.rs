@@ -391,17 +391,22 @@ impl Inner {
         self.cluster.node_state(node).process == Process::Stalled
     }
 
-    fn hand_over(&mut self, action: Action, touched: &mut BTreeMap<ConnectionId, Arc<Socket>>) {
+    fn hand_over(&mut self, mut action: Action, touched: &mut BTreeMap<ConnectionId, Arc<Socket>>) {
         let socket = match &action.kind {
             ActionKind::Write(_) => self.sockets.get(&action.connection).cloned(),
             ActionKind::Close | ActionKind::Reset => self.sockets.remove(&action.connection),
         };
         let Some(socket) = socket else { return };
+        let bytes = self.cluster.seal(action.node, action.connection, &mut action.kind);
         let mut pending = lock(&socket.pending);
         // One system call for all answers to what was read at once.
-        match (pending.last_mut(), action.kind) {
-            (Some(ActionKind::Write(last)), ActionKind::Write(bytes)) => last.extend(bytes),
-            (_, kind) => pending.push(kind),
+        match (pending.last_mut(), bytes) {
+            (_, None) => {}
+            (Some(ActionKind::Write(last)), Some(bytes)) => last.extend(bytes),
+            (_, Some(bytes)) => pending.push(ActionKind::Write(bytes)),
+        }
+        if !matches!(action.kind, ActionKind::Write(_)) {
+            pending.push(action.kind);
         }
         drop(pending);
         touched.insert(action.connection, socket);
