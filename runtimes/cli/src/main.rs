@@ -16,6 +16,7 @@ mod runtime;
 mod send;
 mod sim;
 mod text;
+mod tls;
 
 use args::{Arguments, Command};
 

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use rocketmq_tokio::{Address, AddressMap, Config, ConfigError, TopicSettings, TopicType};
+use rocketmq_tokio::{
+    Address, AddressMap, ClientOptions, Config, ConfigError, TopicSettings, TopicType,
+};
 
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
+use crate::tls::TlsArguments;
 
 /// Which servers to ask, and how.
 #[derive(Debug, Args)]
@@ -40,10 +43,17 @@ pub(crate) struct ServerArguments {
     /// Print lines of JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
 }
 
 impl ServerArguments {
-    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+    pub(crate) fn options(&self) -> Result<ClientOptions, String> {
+        self.tls.options(self.config().map_err(|error| error.to_string())?)
+    }
+
+    fn config(&self) -> Result<Config, ConfigError> {
         let rules = self.address_rules.iter().cloned();
         let map = rules.fold(AddressMap::new(), |map, (from, to)| map.with_rule(from, to));
         Config::builder(&self.name_server)

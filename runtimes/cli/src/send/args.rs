@@ -8,6 +8,7 @@ use rocketmq_tokio::{
 };
 
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
+use crate::tls::TlsArguments;
 
 /// Most sends that may be open at once.
 const IN_FLIGHT_MAX: i64 = 65_536;
@@ -267,6 +268,9 @@ pub(crate) struct SendArguments {
     /// Print one line of JSON for each message on standard output, as soon as its send has ended
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]

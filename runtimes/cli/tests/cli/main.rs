@@ -11,3 +11,5 @@ mod outcomes;
 mod queues;
 mod send;
 mod sim;
+#[cfg(feature = "tls")]
+mod tls;
