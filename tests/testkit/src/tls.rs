@@ -85,7 +85,7 @@ pub const EXPIRED: (i32, i32) = (1990, 1999);
 pub const NOT_YET: (i32, i32) = (3000, 3010);
 
 /// Dates that are always good, for [`Authority::issue`].
-pub const GOOD: (i32, i32) = (1975, 3000);
+pub const GOOD: (i32, i32) = (1970, 3000);
 
 impl Authority {
     /// A fresh one, valid for about a thousand years.

@@ -9,6 +9,7 @@
 //! | [`back_pressure`] | what happens when too much is in flight |
 //! | [`batches`] | batches, given and automatic, and compression |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
+//! | [`tls`] | encrypted connections, whom the client trusts, handshakes that fail |
 //! | [`closing`] | cancelling, closing, and the states of a client |
 //! | [`runtimes`] | where the client's work is done |
 //! | [`interceptors`] | code of your own in every send and request |
@@ -48,6 +49,11 @@ pub mod batches {}
 #[doc = include_str!("names.md")]
 pub mod names {}
 
+// Its links are to what the feature brings.
+#[cfg(feature = "tls")]
+#[doc = include_str!("tls.md")]
+pub mod tls {}
+
 #[doc = include_str!("closing.md")]
 pub mod closing {}
 
@@ -79,7 +85,7 @@ mod tests {
     use rocketmq_core::wire::ResponseCode;
     use rocketmq_core::{Bound, InvalidBatch, InvalidMessage, SelectorFailure, SendErrorKind};
 
-    const PAGES: [(&str, &str); 15] = [
+    const PAGES: [(&str, &str); 16] = [
         ("verdicts", include_str!("verdicts.md")),
         ("messages", include_str!("messages.md")),
         ("queues", include_str!("queues.md")),
@@ -87,6 +93,7 @@ mod tests {
         ("back_pressure", include_str!("back_pressure.md")),
         ("batches", include_str!("batches.md")),
         ("names", include_str!("names.md")),
+        ("tls", include_str!("tls.md")),
         ("closing", include_str!("closing.md")),
         ("runtimes", include_str!("runtimes.md")),
         ("interceptors", include_str!("interceptors.md")),
