@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rocketmq_testkit::tls::Authority;
+use rocketmq_testkit::LoopbackCluster;
+use rocketmq_testkit::cluster::ClusterConfig;
+use rocketmq_testkit::tls::{Authority, GOOD};
 use rocketmq_tokio::{
     AttemptFailure, ClientOptions, Config, ConnectFailure, Delivery, Message, SendError, TlsConfig,
+    TlsConfigBuilder, TlsConfigError,
 };
 
 /// A peer, and what it has heard.
@@ -159,4 +162,93 @@ fn no_plain_byte_leaves_whatever_the_server_answers() {
         let most = 8 * 1024 * 1024 * heard.len() as u64;
         assert!(sent < most, "{what}: {sent} bytes over {} connections", heard.len());
     }
+}
+
+/// Settings that cannot work are refused when they are built, each with what is wrong.
+#[test]
+fn tls_settings_that_cannot_work_are_named() {
+    let (authority, other) = (Authority::new("one"), Authority::new("two"));
+    let (mine, theirs) = (authority.issue(&["a"], GOOD), other.issue(&["a"], GOOD));
+    let refused = |tls: TlsConfigBuilder| tls.build().expect_err("it cannot work");
+    let new = TlsConfig::builder;
+    for junk in ["", "no certificate", &mine.key] {
+        let error = refused(new().roots_pem(junk));
+        assert!(matches!(error, TlsConfigError::Roots(_)), "{error}");
+        let error = refused(new().client_certificate_pem(junk, &mine.key));
+        assert!(matches!(error, TlsConfigError::ClientCertificate(_)), "{error}");
+    }
+    let broken = mine.certificate.replace("-----END", "-----");
+    assert!(matches!(refused(new().roots_pem(broken)), TlsConfigError::Roots(_)));
+    for (certificate, key) in [
+        (&mine.certificate, &theirs.key),
+        (&mine.certificate, &mine.certificate),
+        (&mine.certificate, &String::new()),
+    ] {
+        let error = refused(new().client_certificate_pem(certificate, key));
+        assert!(matches!(error, TlsConfigError::ClientCertificate(_)), "{error}");
+    }
+    for kind in ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"] {
+        let error = refused(new().client_certificate_pem(&mine.certificate, kind));
+        assert_eq!(error, TlsConfigError::EncryptedKey);
+        assert!(error.to_string().contains("openssl pkey"), "{error}");
+    }
+    let trusting = || new().roots_pem(authority.pem());
+    let error = refused(trusting().dangerous_accept_any_certificate());
+    assert_eq!(error, TlsConfigError::RootsWithoutUse);
+    for name in ["", "a:1", "a b", "http://a"] {
+        let error = refused(trusting().server_name(name));
+        assert_eq!(error, TlsConfigError::ServerName(name.to_owned()));
+    }
+}
+
+/// What people log shows who is trusted, and no key.
+#[test]
+fn tls_settings_show_nothing_secret() {
+    let authority = Authority::new("one");
+    let mine = authority.issue(&["a"], GOOD);
+    let tls = TlsConfig::builder()
+        .roots_pem(authority.pem())
+        .client_certificate_pem(&mine.certificate, &mine.key);
+    let (builder, tls) = (format!("{tls:?}"), tls.build().expect("legal"));
+    let secret: Vec<&str> = mine.key.lines().filter(|line| !line.starts_with('-')).collect();
+    let insecure = TlsConfig::builder().dangerous_accept_any_certificate().build();
+    let insecure = insecure.expect("legal");
+    assert!(insecure.accepts_any_certificate() && !tls.accepts_any_certificate());
+    let config = Config::builder("127.0.0.1:1").build().expect("legal");
+    let options = ClientOptions::new(config).with_tls(tls.clone());
+    for text in [builder, format!("{tls:?}"), format!("{options:?}"), format!("{insecure:?}")] {
+        assert!(secret.iter().all(|line| !text.contains(line)), "{text}");
+        assert!(text.contains("TlsConfig"), "{text}");
+    }
+    assert!(format!("{insecure:?}").contains("Anybody"), "{insecure:?}");
+    assert!(format!("{tls:?}").contains("client_certificate: true"), "{tls:?}");
+}
+
+/// Whom the machine trusts does not include the authority of a test.
+#[test]
+fn the_platforms_authorities_are_the_default() {
+    // A machine without any says so when the settings are built.
+    let Ok(tls) = TlsConfig::new() else {
+        println!("not run: this machine trusts no authority");
+        return;
+    };
+    assert!(format!("{tls:?}").contains("Platform"), "{tls:?}");
+    let cluster = LoopbackCluster::start(ClusterConfig::new().topic("Orders", 4));
+    let cluster = cluster.expect("loopback sockets");
+    let authority = Authority::new("one");
+    cluster.with(|cluster| cluster.set_tls_everywhere(&authority.server(&["127.0.0.1"])));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let start = async |tls: TlsConfig| {
+            let config = Config::builder(&cluster.name_server_addresses());
+            let config = config.send_timeout(Duration::from_secs(2)).build().expect("legal");
+            let client = rocketmq_tokio::start(ClientOptions::new(config).with_tls(tls));
+            let producer = client.expect("a runtime").producer("orders").expect("legal");
+            producer.send(Message::new("Orders", "hello")).await
+        };
+        let error = start(tls).await.expect_err("nobody here trusts the test's authority");
+        assert!(error.to_string().contains("of no authority that is trusted"), "{error}");
+        let both = TlsConfig::builder().roots_pem(authority.pem()).with_platform_roots();
+        start(both.build().expect("legal")).await.expect("with its authority it is trusted");
+    });
 }
