@@ -13,6 +13,7 @@ use crate::discovery::DiscoveryFailure;
 use crate::invalid::InvalidMessage;
 use crate::message::Message;
 use crate::prepared::PreparedMessage;
+use crate::proxy::ProxyFailure;
 use crate::selection::SelectorFailure;
 use crate::tls::TlsFailure;
 use crate::wire::{DecodeErrorKind, ResponseCode, UniqueKey};
@@ -649,6 +650,9 @@ pub enum ConnectFailure {
     /// The connection could not be encrypted.
     #[error("TLS: {0}")]
     Tls(TlsFailure),
+    /// The proxy made no connection.
+    #[error("SOCKS5: {0}")]
+    Proxy(ProxyFailure),
     /// Any other error of the operating system.
     #[error("the operating system refused")]
     Other,

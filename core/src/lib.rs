@@ -63,6 +63,7 @@ mod invalid;
 mod message;
 mod output;
 mod prepared;
+mod proxy;
 mod query;
 mod queues;
 mod recall;
@@ -97,6 +98,7 @@ pub use invalid::InvalidMessage;
 pub use message::Message;
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
 pub use prepared::{PreparedMessage, SendKind};
+pub use proxy::ProxyFailure;
 pub use query::{
     Answer, AnswerValue, BrokerInfo, Query, QueryError, QueryErrorKind, QueryId, QueryRequest,
     Target, TopicSettings, TopicType,

@@ -65,12 +65,7 @@ impl Client {
         let clock = Box::new(runtime.clone());
         let shared = Arc::new(Shared::new(config, clock, identity));
         let driver = Driver::new(runtime, Arc::clone(&shared), Arc::clone(&transport));
-        let handle = Handle {
-            shared,
-            #[cfg(feature = "tls")]
-            transport,
-        };
-        (Client { handle: Arc::new(handle) }, driver)
+        (Client { handle: Arc::new(Handle { shared, transport }) }, driver)
     }
 
     /// A producer of `group`. Clone it for further ones of the same group.
@@ -341,7 +336,6 @@ pub enum StartError {
 /// Ends the client when the last of all handles goes.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
-    #[cfg(feature = "tls")]
     pub(crate) transport: Arc<Transport>,
 }
 

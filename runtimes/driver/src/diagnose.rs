@@ -133,6 +133,7 @@ pub(crate) async fn diagnose(handle: &Arc<Handle>, topic: Option<&str>) -> Diagn
     let version = version_name(i32::from(CLIENT_VERSION));
     let text = format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     walk.ok(Subject::Client, format!("{text}, speaks the protocol of RocketMQ {version}"));
+    walk.proxy();
     walk.trust();
     let route = walk.routes(topic).await;
     if let Some(route) = route {
@@ -144,6 +145,16 @@ pub(crate) async fn diagnose(handle: &Arc<Handle>, topic: Option<&str>) -> Diagn
 struct Walk<'a> {
     handle: &'a Arc<Handle>,
     findings: Vec<Finding>,
+}
+
+impl Walk<'_> {
+    /// What lies between here and all servers.
+    fn proxy(&mut self) {
+        if let Some(proxy) = self.handle.transport.proxy() {
+            let what = format!("connects through the SOCKS5 proxy at {}", proxy.address());
+            self.ok(Subject::Client, what);
+        }
+    }
 }
 
 #[cfg(feature = "tls")]
@@ -498,6 +509,9 @@ fn remedy(failure: &AttemptFailure, peer: Peer) -> &'static str {
     match failure {
         AttemptFailure::Connect(ConnectFailure::NameNotResolved) => {
             "check the host name and this machine's DNS"
+        }
+        AttemptFailure::Connect(ConnectFailure::Proxy(_)) => {
+            "check the proxy, its rules, and the address as the proxy sees it"
         }
         AttemptFailure::Connect(ConnectFailure::Tls(_))
         | AttemptFailure::Closed(CloseReason::Tls(_)) => {

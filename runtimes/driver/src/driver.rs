@@ -393,7 +393,7 @@ impl<R: Runtime> Driver<R> {
                     }
                 }
                 Output::FetchNameServers { fetch, url } => {
-                    let connect = self.runtime.connect(url.address());
+                    let connect = self.transport.socket(&self.runtime, url.address());
                     let source = Source::new(FETCH, &self.shared.signal);
                     self.fetch = Some(Fetch::new(fetch, connect, &url, source));
                     self.go_on_fetching(now);

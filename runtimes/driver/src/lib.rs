@@ -41,6 +41,7 @@ mod selector;
 mod shared;
 mod signal;
 mod slot;
+mod socks;
 #[cfg(feature = "tracing")]
 mod telemetry;
 #[cfg(feature = "tls")]
@@ -71,11 +72,12 @@ pub use rocketmq_core::{
     Detector, DiscoveryFailure, Event, EventSet, FieldError, Forbidden, GroupError, Hook, Host,
     Interceptor, Interceptors, InvalidMessage, LatencyClass, Message, MessageQueue, MessageType,
     Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt, OrderKey, Periodic,
-    PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
-    QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
-    SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
-    TlsFailure, TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
+    ProxyFailure, PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange,
+    QueueStrategy, QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext,
+    RetryBudget, SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt,
+    Stage, TlsFailure, TopicSettings, TopicType, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;
+pub use socks::{Socks5, Socks5Error};
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsConfigBuilder, TlsConfigError};

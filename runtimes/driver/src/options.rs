@@ -2,6 +2,7 @@
 
 use rocketmq_core::Config;
 
+use crate::socks::Socks5;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 
@@ -11,6 +12,7 @@ use crate::tls::TlsConfig;
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     pub(crate) config: Config,
+    pub(crate) socks5: Option<Socks5>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsConfig>,
 }
@@ -20,9 +22,17 @@ impl ClientOptions {
     pub fn new(config: Config) -> ClientOptions {
         ClientOptions {
             config,
+            socks5: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// Makes all connections through a proxy.
+    #[must_use]
+    pub fn with_socks5(mut self, proxy: Socks5) -> ClientOptions {
+        self.socks5 = Some(proxy);
+        self
     }
 
     /// Encrypts all connections to name servers and brokers; see the page `tls` of the manual.

@@ -4,50 +4,73 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use rocketmq_core::{Address, ConnectFailure, TlsFailure};
+use rocketmq_core::{Address, ConnectFailure, ProxyFailure, TlsFailure};
 
 use crate::connection::connect_failure;
 use crate::options::ClientOptions;
 use crate::runtime::{Runtime, Stream};
+use crate::socks::{self, Socks5};
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsStream};
 
 /// A dial under way, the handshakes included.
 pub(crate) type Dial<S> = Pin<Box<dyn Future<Output = Result<Channel<S>, ConnectFailure>> + Send>>;
 
+/// A dial under way, up to the socket.
+pub(crate) type Socket<S> = Pin<Box<dyn Future<Output = Result<S, ConnectFailure>> + Send>>;
+
 /// How the connections of one client are made.
 pub(crate) struct Transport {
+    proxy: Option<Arc<Socks5>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
 }
 
 impl Transport {
-    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "plain needs nothing"))]
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "the clock is for TLS"))]
     pub(crate) fn new<R: Runtime>(options: &ClientOptions, runtime: &R) -> Transport {
         Transport {
+            proxy: options.socks5.clone().map(Arc::new),
             #[cfg(feature = "tls")]
             tls: Tls::new(options.tls.clone(), runtime),
         }
     }
 
+    /// The proxy that all connections go through.
+    pub(crate) fn proxy(&self) -> Option<&Socks5> {
+        self.proxy.as_deref()
+    }
+
+    /// A socket that leads to `address`, through the proxy if there is one.
+    pub(crate) fn socket<R: Runtime>(&self, runtime: &R, address: &Address) -> Socket<R::Stream> {
+        let tunnel = self.proxy.clone().map(|proxy| (proxy, address.clone()));
+        let next = self.proxy.as_ref().map_or(address, |proxy| proxy.address());
+        let connect = runtime.connect(next);
+        Box::pin(async move {
+            match (connect.await, tunnel) {
+                (Ok(socket), None) => Ok(socket),
+                (Err(error), None) => Err(connect_failure(&error)),
+                (Ok(socket), Some((proxy, target))) => socks::open(socket, &proxy, &target).await,
+                (Err(_), Some(_)) => Err(ConnectFailure::Proxy(ProxyFailure::NotReached)),
+            }
+        })
+    }
+
     /// Dials `address`. Whatever fails on the way fails the dial: an encrypted connection never
     /// becomes a plain one.
     pub(crate) fn dial<R: Runtime>(&self, runtime: &R, address: &Address) -> Dial<R::Stream> {
-        let connect = runtime.connect(address);
+        let socket = self.socket(runtime, address);
         #[cfg(feature = "tls")]
         if let Some(handshake) = self.tls.handshake(address) {
             return Box::pin(async move {
-                let socket = connect.await.map_err(|error| connect_failure(&error))?;
-                Ok(Channel::Tls(Box::new(handshake.run(socket).await?)))
+                Ok(Channel::Tls(Box::new(handshake.run(socket.await?).await?)))
             });
         }
-        Box::pin(async move {
-            let socket = connect.await.map_err(|error| connect_failure(&error))?;
-            Ok(Channel::Plain(socket))
-        })
+        Box::pin(async move { Ok(Channel::Plain(socket.await?)) })
     }
 }
 

@@ -117,6 +117,7 @@
 //! * [`network::Network`]: simulated connections to them.
 //! * [`wire`]: frames and bodies, plainly encoded and decoded.
 //! * `tls`, with the feature of that name: certificates, and servers that encrypt.
+//! * [`SocksProxy`]: a SOCKS5 proxy in front of servers on loopback sockets.
 //! * [`InstantServer`]: answers every send at once, for benchmarks of clients.
 //!
 //! # What is not imitated
@@ -137,5 +138,5 @@ pub mod wire;
 pub mod world;
 
 pub use instant::{InstantConfig, InstantServer};
-pub use loopback::LoopbackCluster;
+pub use loopback::{LoopbackCluster, SocksProxy};
 pub use sim::{Sim, SimHandle};

@@ -15,9 +15,11 @@ use crate::cluster::{
 };
 
 mod port;
+mod socks;
 
 pub(crate) use port::{AcceptThread, listen};
 use port::{Mode, Port};
+pub use socks::{ProxyFault, ProxyRecord, ProxySettings, SocksProxy};
 
 // A client that does not read for this long loses its connection: it must not stop the timer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
