@@ -16,7 +16,7 @@ mod runtime;
 mod send;
 mod sim;
 mod text;
-mod tls;
+mod transport;
 
 use args::{Arguments, Command};
 

@@ -8,7 +8,7 @@ use rocketmq_tokio::{
 };
 
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
-use crate::tls::TlsArguments;
+use crate::transport::TransportArguments;
 
 /// Which servers to ask, and how.
 #[derive(Debug, Args)]
@@ -45,12 +45,12 @@ pub(crate) struct ServerArguments {
     pub(crate) json: bool,
 
     #[command(flatten)]
-    pub(crate) tls: TlsArguments,
+    pub(crate) transport: TransportArguments,
 }
 
 impl ServerArguments {
     pub(crate) fn options(&self) -> Result<ClientOptions, String> {
-        self.tls.options(self.config().map_err(|error| error.to_string())?)
+        self.transport.options(self.config().map_err(|error| error.to_string())?)
     }
 
     fn config(&self) -> Result<Config, ConfigError> {

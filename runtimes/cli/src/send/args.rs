@@ -8,7 +8,7 @@ use rocketmq_tokio::{
 };
 
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
-use crate::tls::TlsArguments;
+use crate::transport::TransportArguments;
 
 /// Most sends that may be open at once.
 const IN_FLIGHT_MAX: i64 = 65_536;
@@ -270,7 +270,7 @@ pub(crate) struct SendArguments {
     pub(crate) json: bool,
 
     #[command(flatten)]
-    pub(crate) tls: TlsArguments,
+    pub(crate) transport: TransportArguments,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]

@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: SendArguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => usage_error(&error.to_string()),
     };
-    let options = match arguments.tls.options(config) {
+    let options = match arguments.transport.options(config) {
         Ok(options) => options,
         Err(error) => usage_error(&error),
     };

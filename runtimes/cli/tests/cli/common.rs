@@ -57,7 +57,8 @@ pub(crate) fn script(cluster: &LoopbackCluster, fault: Fault) {
 /// The binary, without anything of the environment that could change what it does.
 pub(crate) fn rmq(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rmq"));
-    command.env_remove("NAMESRV_ADDR").env_remove("NO_COLOR").args(arguments);
+    command.env_remove("NAMESRV_ADDR").env_remove("NO_COLOR").env_remove("RMQ_SOCKS5");
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

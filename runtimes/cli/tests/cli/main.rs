@@ -11,5 +11,6 @@ mod outcomes;
 mod queues;
 mod send;
 mod sim;
+mod socks;
 #[cfg(feature = "tls")]
 mod tls;

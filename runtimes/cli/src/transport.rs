@@ -1,13 +1,23 @@
-//! Options of encrypted connections, the same for every command that talks to servers.
+//! How servers are reached: through a proxy, over TLS. The same for every command.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use rocketmq_tokio::{ClientOptions, Config};
+use rocketmq_tokio::{ClientOptions, Config, Socks5, Socks5Error};
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "TLS")]
-pub(crate) struct TlsArguments {
+#[command(next_help_heading = "Proxy and TLS")]
+pub(crate) struct TransportArguments {
+    /// Connect through this SOCKS5 proxy, which resolves host names, too
+    #[arg(
+        long,
+        env = "RMQ_SOCKS5",
+        hide_env_values = true,
+        value_name = "[USER:PASSWORD@]HOST:PORT"
+    )]
+    socks5: Option<Secret>,
+
     /// Encrypt all connections; servers are verified by the authorities of this machine
     #[arg(long)]
     pub(crate) tls: bool,
@@ -34,13 +44,35 @@ pub(crate) struct TlsArguments {
     pub(crate) tls_insecure: bool,
 }
 
-impl TlsArguments {
+/// What must not be shown.
+#[derive(Clone)]
+struct Secret(String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl TransportArguments {
     /// How a client with these settings connects. Warns of what is dangerous.
     ///
     /// # Errors
     /// If a file cannot be read or used.
     pub(crate) fn options(&self, config: Config) -> Result<ClientOptions, String> {
-        let options = ClientOptions::new(config);
+        let mut options = ClientOptions::new(config);
+        if let Some(proxy) = &self.socks5 {
+            // Not parsed by clap, whose error would show it.
+            let proxy: Socks5 =
+                proxy.0.parse().map_err(|error: Socks5Error| format!("--socks5: {error}"))?;
+            options = options.with_socks5(proxy);
+        }
         if !self.tls {
             return Ok(options);
         }
