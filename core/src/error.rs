@@ -15,7 +15,9 @@ use crate::invalid::InvalidMessage;
 use crate::message::Message;
 use crate::permission::PermissionReason;
 use crate::prepared::PreparedMessage;
+use crate::proxy::ProxyFailure;
 use crate::selection::SelectorFailure;
+use crate::tls::TlsFailure;
 use crate::wire::{DecodeErrorKind, ResponseCode, SendStatus, UniqueKey};
 
 /// A send that was not acknowledged.
@@ -676,6 +678,12 @@ pub enum ConnectFailure {
     /// The host name could not be resolved.
     #[error("the host name could not be resolved")]
     NameNotResolved,
+    /// The connection could not be encrypted.
+    #[error("TLS: {0}")]
+    Tls(TlsFailure),
+    /// The proxy made no connection.
+    #[error("SOCKS5: {0}")]
+    Proxy(ProxyFailure),
     /// Any other error of the operating system.
     #[error("the operating system refused")]
     Other,
@@ -688,9 +696,19 @@ pub enum CloseReason {
     /// The peer closed it.
     #[error("closed by the peer")]
     Eof,
+    /// The peer closed it and had not sent a single byte, over a connection without TLS.
+    // RocketMQ: TlsModeHandler closes a plain connection without a word if TLS is enforced.
+    #[error(
+        "closed by the peer without a word; it may demand TLS (tls.server.mode), or be another \
+         service"
+    )]
+    Wordless,
     /// The peer reset it.
     #[error("reset by the peer")]
     Reset,
+    /// TLS failed on the open connection.
+    #[error("TLS: {0}")]
+    Tls(TlsFailure),
     /// Any other error of the operating system.
     #[error("an error of the operating system")]
     Io,

@@ -65,6 +65,7 @@ mod message;
 mod output;
 mod permission;
 mod prepared;
+mod proxy;
 mod query;
 mod queues;
 mod recall;
@@ -74,6 +75,7 @@ mod selection;
 mod slab;
 mod strategy;
 mod time;
+mod tls;
 mod transaction;
 
 pub use address::{Address, AddressError, AddressMap, Host};
@@ -104,6 +106,7 @@ pub use message::Message;
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
 pub use permission::PermissionReason;
 pub use prepared::{PreparedMessage, SendKind};
+pub use proxy::ProxyFailure;
 pub use query::{
     Answer, AnswerValue, BrokerInfo, Query, QueryError, QueryErrorKind, QueryId, QueryRequest,
     Target, TopicSettings, TopicType,
@@ -115,6 +118,7 @@ pub use rng::Rng;
 pub use selection::{OrderKey, Selection, SelectorFailure, WhenDown};
 pub use strategy::{Detector, LatencyClass, QueueStrategy};
 pub use time::{ClockReading, Instant, WallTime};
+pub use tls::TlsFailure;
 pub use transaction::{
     CheckId, CheckOutcome, Decision, TransactionCheck, TransactionError, TransactionErrorKind,
     TransactionSettings, TransactionState,

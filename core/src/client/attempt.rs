@@ -10,7 +10,9 @@ use super::receive::remark_of;
 use super::session::{Late, Queued};
 use super::timers::TimerKey;
 use super::verdict::{AttemptVerdict, Fault, Next, verdict};
-use crate::error::{Attempt, AttemptFailure, Delivery, SendError, SendErrorKind, Stage};
+use crate::error::{
+    Attempt, AttemptFailure, CloseReason, Delivery, SendError, SendErrorKind, Stage,
+};
 use crate::id::{ConnId, OpId};
 use crate::limits;
 use crate::output::{Completion, Event, EventSet, Output};
@@ -362,7 +364,10 @@ impl Client {
             return;
         };
         let (stage, topic) = (self.stage_of(current), op.topic);
-        let unsent = stage < Stage::Await || planted!(NotSentAfterWritten);
+        // What a server has turned away before its handshake was over, it has not read.
+        let turned_away = matches!(failure,
+            AttemptFailure::Closed(CloseReason::Tls(tls)) if tls.refuses_client());
+        let unsent = stage < Stage::Await || turned_away || planted!(NotSentAfterWritten);
         let delivery = if unsent { Delivery::NotSent } else { Delivery::Unknown };
         let never_left = stage == Stage::Connect;
         self.record_fault(id, Fault::Unavailable);

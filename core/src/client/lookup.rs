@@ -405,7 +405,8 @@ impl Client {
             (_, Some(session)) if session.ready => self
                 .credentials_awaited()
                 .map_or(AttemptFailure::TimedOut, AttemptFailure::NoCredentials),
-            (Some(failure), None) => AttemptFailure::Connect(failure),
+            // The dial before says more than the one that is under way.
+            (Some(failure), _) => AttemptFailure::Connect(failure),
             (_, Some(_)) => AttemptFailure::Connect(ConnectFailure::TimedOut),
             (None, None) => AttemptFailure::TimedOut,
         }
@@ -422,7 +423,7 @@ impl Client {
             // What is known of a server beats that it has not answered this time.
             let known = failures.iter_mut().find(|known| known.address == failure.address);
             match known {
-                Some(known) if failure.failure != AttemptFailure::TimedOut => *known = failure,
+                Some(known) if !is_silence(&failure.failure) => *known = failure,
                 Some(_) => {}
                 None => failures.push(failure),
             }
@@ -474,4 +475,10 @@ impl Client {
         let result = Err(NotReady { name_servers });
         self.outputs.push_back(Output::Ready { waiter, result });
     }
+}
+
+/// Nothing has come, neither an answer nor a connection: the server may still be at it.
+fn is_silence(failure: &AttemptFailure) -> bool {
+    let dials = AttemptFailure::Connect(ConnectFailure::TimedOut);
+    *failure == AttemptFailure::TimedOut || *failure == dials
 }

@@ -33,8 +33,8 @@ pub use rocketmq_driver::*;
 
 /// Starts a client on async-std's executor. Needs no reachable name server; see
 /// [`Client::wait_ready`] for that.
-pub fn start(config: Config) -> Client {
-    Client::start_with(config, AsyncStdRuntime::new())
+pub fn start(options: impl Into<ClientOptions>) -> Client {
+    Client::start_with(options, AsyncStdRuntime::new())
 }
 
 /// A producer with a client of its own. `name_servers` is a list like

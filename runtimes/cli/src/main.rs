@@ -17,6 +17,7 @@ mod runtime;
 mod send;
 mod sim;
 mod text;
+mod transport;
 
 use args::{Arguments, Command};
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 
-use rocketmq_tokio::{Client, Config, StartError};
+use rocketmq_tokio::{Client, ClientOptions, StartError};
 
 use crate::args::RuntimeName;
 
@@ -30,11 +30,11 @@ impl RuntimeName {
     ///
     /// # Errors
     /// As the adapters.
-    pub(crate) fn start(self, config: Config) -> Result<Client, StartError> {
+    pub(crate) fn start(self, options: impl Into<ClientOptions>) -> Result<Client, StartError> {
         match self {
-            RuntimeName::Tokio => rocketmq_tokio::start(config),
-            RuntimeName::Smol => Ok(rocketmq_smol::start(config)),
-            RuntimeName::AsyncStd => Ok(rocketmq_async_std::start(config)),
+            RuntimeName::Tokio => rocketmq_tokio::start(options),
+            RuntimeName::Smol => Ok(rocketmq_smol::start(options)),
+            RuntimeName::AsyncStd => Ok(rocketmq_async_std::start(options)),
         }
     }
 

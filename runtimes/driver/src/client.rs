@@ -19,10 +19,12 @@ use crate::events::EventStream;
 use crate::gather::AutoBatchError;
 use crate::histogram::Histogram;
 use crate::identity::Identity;
+use crate::options::ClientOptions;
 use crate::producer::{Producer, ProducerOptions};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::slot::Slot;
+use crate::transport::Transport;
 
 /// A client: its connections, its name servers and the routes that it knows. Producers are made
 /// from it and share all of that.
@@ -40,8 +42,8 @@ impl Client {
     /// [`Client::wait_ready`] for that.
     ///
     /// Users call `start` of the crate for their runtime.
-    pub fn start_with<R: Runtime>(config: Config, runtime: R) -> Client {
-        let (client, driver) = Client::new(config, runtime.clone());
+    pub fn start_with<R: Runtime>(options: impl Into<ClientOptions>, runtime: R) -> Client {
+        let (client, driver) = Client::new(options, runtime.clone());
         runtime.spawn(driver);
         client
     }
@@ -50,7 +52,10 @@ impl Client {
     /// is dropped before it has ended, every open send fails with
     /// [`SendErrorKind::DriverStopped`](rocketmq_core::SendErrorKind::DriverStopped), and so does
     /// every later one.
-    pub fn new<R: Runtime>(mut config: Config, runtime: R) -> (Client, Driver<R>) {
+    pub fn new<R: Runtime>(options: impl Into<ClientOptions>, runtime: R) -> (Client, Driver<R>) {
+        let options = options.into();
+        let transport = Arc::new(Transport::new(&options, &runtime));
+        let mut config = options.config;
         let loader = runtime.seed() as u32;
         let identity = Identity::new(runtime.host(), runtime.process_id(), loader);
         if config.client_id.is_empty() {
@@ -59,8 +64,8 @@ impl Client {
         config.interceptors.guard(guard);
         let clock = Box::new(runtime.clone());
         let shared = Arc::new(Shared::new(config, clock, identity));
-        let driver = Driver::new(runtime, Arc::clone(&shared));
-        (Client { handle: Arc::new(Handle { shared }) }, driver)
+        let driver = Driver::new(runtime, Arc::clone(&shared), Arc::clone(&transport));
+        (Client { handle: Arc::new(Handle { shared, transport }) }, driver)
     }
 
     /// A producer of `group`. Clone it for further ones of the same group.
@@ -164,6 +169,15 @@ impl Client {
     /// ```
     pub fn set_credentials(&self, credentials: Option<Credentials>) {
         self.handle.shared.set_credentials(credentials);
+    }
+
+    /// Replaces the TLS settings, say because certificates were renewed: connections that are made
+    /// from now on use them. Those that are open go on as they are; so do sends.
+    ///
+    /// On a client that was started without TLS, connections from now on are encrypted.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: crate::tls::TlsConfig) {
+        self.handle.transport.tls.set(tls);
     }
 
     /// Waits until a name server has answered, at most for `timeout`.
@@ -345,6 +359,7 @@ pub enum StartError {
 /// Ends the client when the last of all handles goes.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) transport: Arc<Transport>,
 }
 
 impl Drop for Handle {

@@ -1,16 +1,15 @@
 //! One connection of the driver: dial, receive buffer, and the wakers of both directions.
 
-use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
-use rocketmq_core::{Address, CloseReason, ConnId, ConnectFailure};
+use rocketmq_core::{CloseReason, ConnId, ConnectFailure};
 
-use crate::runtime::{Runtime, Stream};
+use crate::runtime::Runtime;
 use crate::signal::{Signal, Source};
+use crate::transport::{Channel, Dial, tls_failure};
 
 /// Room for one read at first. It grows with what arrives.
 const READ_MIN: usize = 8 * 1024;
@@ -20,8 +19,6 @@ const READ_MAX: usize = 64 * 1024;
 
 /// Reads in a row that used less than a quarter of the room, after which it is halved.
 const SHORT_READS_MAX: u32 = 16;
-
-type Dial<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
 
 pub(crate) struct Connection<R: Runtime> {
     pub(crate) id: ConnId,
@@ -37,11 +34,13 @@ pub(crate) struct Connection<R: Runtime> {
     pub(crate) blocked: bool,
     /// It stands in the driver's list of connections with bytes to write.
     pub(crate) listed: bool,
+    /// The peer has sent something.
+    heard: bool,
 }
 
 enum Socket<S> {
     Dialing(Dial<S>),
-    Open(S),
+    Open(Channel<S>),
 }
 
 /// One direction with a waker of its own.
@@ -64,17 +63,12 @@ impl Direction {
 }
 
 impl<R: Runtime> Connection<R> {
-    /// Begins to dial. Its directions report themselves as `2 * slot` and `2 * slot + 1`.
-    pub(crate) fn dial(
-        id: ConnId,
-        address: &Address,
-        runtime: &R,
-        signal: &Arc<Signal>,
-    ) -> Connection<R> {
+    /// One that is dialed. Its directions report themselves as `2 * slot` and `2 * slot + 1`.
+    pub(crate) fn new(id: ConnId, dial: Dial<R::Stream>, signal: &Arc<Signal>) -> Connection<R> {
         let name = 2 * id.slot();
         Connection {
             id,
-            socket: Socket::Dialing(Box::pin(runtime.connect(address))),
+            socket: Socket::Dialing(dial),
             received: BytesMut::new(),
             room: READ_MIN,
             short_reads: 0,
@@ -82,6 +76,7 @@ impl<R: Runtime> Connection<R> {
             write: Direction::new(name + 1, signal),
             blocked: false,
             listed: false,
+            heard: false,
         }
     }
 
@@ -93,11 +88,11 @@ impl<R: Runtime> Connection<R> {
     pub(crate) fn poll_dial(&mut self) -> Poll<Result<(), ConnectFailure>> {
         let Socket::Dialing(dial) = &mut self.socket else { return Poll::Pending };
         match ready!(dial.as_mut().poll(&mut self.read.context())) {
-            Ok(stream) => {
-                self.socket = Socket::Open(stream);
+            Ok(channel) => {
+                self.socket = Socket::Open(channel);
                 Poll::Ready(Ok(()))
             }
-            Err(error) => Poll::Ready(Err(connect_failure(&error))),
+            Err(failure) => Poll::Ready(Err(failure)),
         }
     }
 
@@ -109,8 +104,10 @@ impl<R: Runtime> Connection<R> {
         }
         let room = self.received.capacity() - self.received.len();
         match ready!(stream.poll_read(&mut self.read.context(), &mut self.received)) {
+            Ok(0) if !self.heard && stream.is_plain() => Poll::Ready(Err(CloseReason::Wordless)),
             Ok(0) => Poll::Ready(Err(CloseReason::Eof)),
             Ok(n) => {
+                self.heard = true;
                 self.adapt(n, room);
                 Poll::Ready(Ok(()))
             }
@@ -129,6 +126,18 @@ impl<R: Runtime> Connection<R> {
             Ok(n) => Poll::Ready(Ok(n)),
             Err(error) => Poll::Ready(Err(close_reason(&error))),
         }
+    }
+
+    /// Whether the connection has taken bytes that its socket has not.
+    pub(crate) fn needs_flush(&self) -> bool {
+        matches!(&self.socket, Socket::Open(channel) if channel.needs_flush())
+    }
+
+    /// Goes on with those.
+    pub(crate) fn poll_flush(&mut self) -> Poll<Result<(), CloseReason>> {
+        let Socket::Open(channel) = &mut self.socket else { return Poll::Ready(Ok(())) };
+        let flushed = ready!(channel.poll_flush(&mut self.write.context()));
+        Poll::Ready(flushed.map_err(|error| close_reason(&error)))
     }
 
     /// Tells the peer, as far as that works at once.
@@ -178,6 +187,7 @@ pub(crate) fn connect_failure(error: &io::Error) -> ConnectFailure {
 
 pub(crate) fn close_reason(error: &io::Error) -> CloseReason {
     match error.kind() {
+        ErrorKind::InvalidData => tls_failure(error).map_or(CloseReason::Io, CloseReason::Tls),
         ErrorKind::UnexpectedEof => CloseReason::Eof,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             CloseReason::Reset

@@ -137,6 +137,8 @@ pub(crate) async fn diagnose(handle: &Arc<Handle>, topic: Option<&str>) -> Diagn
     let version = version_name(i32::from(CLIENT_VERSION));
     let text = format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     walk.ok(Subject::Client, format!("{text}, speaks the protocol of RocketMQ {version}"));
+    walk.proxy();
+    walk.trust();
     let route = walk.routes(topic).await;
     if let Some(route) = route {
         walk.brokers(&route).await;
@@ -147,6 +149,48 @@ pub(crate) async fn diagnose(handle: &Arc<Handle>, topic: Option<&str>) -> Diagn
 struct Walk<'a> {
     handle: &'a Arc<Handle>,
     findings: Vec<Finding>,
+}
+
+impl Walk<'_> {
+    /// What lies between here and all servers.
+    fn proxy(&mut self) {
+        if let Some(proxy) = self.handle.transport.proxy() {
+            let what = format!("connects through the SOCKS5 proxy at {}", proxy.address());
+            self.ok(Subject::Client, what);
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Walk<'_> {
+    /// Whom the client trusts.
+    fn trust(&mut self) {
+        use crate::tls::Trust;
+
+        let Some(trust) = self.handle.transport.tls.trust() else { return };
+        let what = format!("TLS: {}", trust.describe());
+        if trust != Trust::Anybody {
+            return self.ok(Subject::Client, what);
+        }
+        let remedy = "give the client the certificate of the servers' authority; until then \
+                      whoever is in between can read and alter everything";
+        self.found(Severity::Warning, Subject::Client, what, remedy);
+    }
+
+    /// How a server was reached, in front of what it is.
+    fn secured(&self, address: &Address) -> String {
+        let tls = &self.handle.transport.tls;
+        tls.version(address).map_or(String::new(), |version| format!(" over {version}"))
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+impl Walk<'_> {
+    fn trust(&mut self) {}
+
+    fn secured(&self, _: &Address) -> &'static str {
+        ""
+    }
 }
 
 impl Walk<'_> {
@@ -249,12 +293,13 @@ impl Walk<'_> {
             Host::Name(_) => "its host name resolves, and it ",
             Host::Ip(_) => "",
         };
+        let secured = self.secured(&address);
         let subject = Subject::NameServer { address };
         let error = match result {
             Ok(answer) => {
                 let version = version_name(answer.version);
                 let time = millis(answer.elapsed);
-                let what = format!("{resolved}answered in {time}, RocketMQ {version}");
+                let what = format!("{resolved}answered{secured} in {time}, RocketMQ {version}");
                 self.ok(subject, what);
                 return match answer.value {
                     AnswerValue::Route(route) => Some(Some(route)),
@@ -264,7 +309,8 @@ impl Walk<'_> {
             Err(error) => error,
         };
         if *error.kind() == QueryErrorKind::TopicNotFound {
-            let what = format!("{resolved}answered in {}", millis(error.elapsed()));
+            let time = millis(error.elapsed());
+            let what = format!("{resolved}answered{secured} in {time}");
             self.ok(subject, what);
             return Some(None);
         }
@@ -379,7 +425,12 @@ impl Walk<'_> {
             Ok(answer) => {
                 let version = version_name(answer.version);
                 let time = millis(answer.elapsed);
-                let what = format!("answered in {time}, RocketMQ {version}{announces}");
+                let secured = match subject {
+                    Subject::Broker { address: Some(address), .. } => Some(self.secured(address)),
+                    _ => None,
+                };
+                let secured = secured.unwrap_or_default();
+                let what = format!("answered{secured} in {time}, RocketMQ {version}{announces}");
                 self.ok(subject.clone(), what);
                 if self.handle.shared.signs() {
                     self.ok(subject.clone(), ACCEPTED);
@@ -472,6 +523,14 @@ fn remedy(failure: &AttemptFailure, peer: Peer) -> &'static str {
         AttemptFailure::Connect(ConnectFailure::NameNotResolved) => {
             "check the host name and this machine's DNS"
         }
+        AttemptFailure::Connect(ConnectFailure::Proxy(_)) => {
+            "check the proxy, its rules, and the address as the proxy sees it"
+        }
+        AttemptFailure::Connect(ConnectFailure::Tls(_))
+        | AttemptFailure::Closed(CloseReason::Tls(_)) => {
+            "see tls.* in the server's settings and the TLS settings of this client; \
+             openssl s_client -connect shows the server's certificate"
+        }
         AttemptFailure::Connect(_) if broker => {
             "check that the broker runs and that its address is reachable from here; in \
              containers, behind NAT or a tunnel set brokerIP1 on the broker, or map the address \
@@ -487,7 +546,9 @@ fn remedy(failure: &AttemptFailure, peer: Peer) -> &'static str {
             "check the port: this server speaks another protocol"
         }
         // A server that insists on TLS closes a plain connection without a word (measured).
-        AttemptFailure::Closed(CloseReason::Eof | CloseReason::Reset | CloseReason::Io) => {
+        AttemptFailure::Closed(
+            CloseReason::Wordless | CloseReason::Eof | CloseReason::Reset | CloseReason::Io,
+        ) => {
             "it closes plain connections without a word, as a server does that insists on TLS, or \
              one of another protocol; check the port and its tls.server.mode"
         }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
-use rocketmq_core::{CloseReason, DiscoveryFailure, NameServerUrl, limits};
+use rocketmq_core::{CloseReason, ConnectFailure, DiscoveryFailure, NameServerUrl, limits};
 
-use crate::connection::{close_reason, connect_failure};
+use crate::connection::close_reason;
 use crate::runtime::Stream;
 use crate::signal::Source;
 
@@ -32,14 +32,13 @@ pub(crate) struct Fetch {
 impl Fetch {
     pub(crate) fn new<S: Stream>(
         number: u64,
-        connect: impl Future<Output = io::Result<S>> + Send + 'static,
+        connect: impl Future<Output = Result<S, ConnectFailure>> + Send + 'static,
         url: &NameServerUrl,
         source: Arc<Source>,
     ) -> Fetch {
         let request = request(url);
         let future = async move {
-            let stream = connect.await;
-            let stream = stream.map_err(|e| DiscoveryFailure::Connect(connect_failure(&e)))?;
+            let stream = connect.await.map_err(DiscoveryFailure::Connect)?;
             ask(stream, request).await
         };
         let waker = Waker::from(Arc::clone(&source));

@@ -28,6 +28,7 @@ use crate::runtime::{Runtime, Timer};
 use crate::shared::{Command, Ended, QueuesSlot, ReadySlot, Request, Shared};
 use crate::signal::Source;
 use crate::slot::Slot;
+use crate::transport::Transport;
 
 mod commands;
 mod transactions;
@@ -78,6 +79,7 @@ const PROVIDER: usize = usize::MAX - 2;
 pub struct Driver<R: Runtime> {
     runtime: R,
     shared: Arc<Shared>,
+    transport: Arc<Transport>,
     machine: Machine,
     ledger: Ledger,
     /// By slot of their names.
@@ -143,7 +145,7 @@ enum Turn {
 }
 
 impl<R: Runtime> Driver<R> {
-    pub(crate) fn new(runtime: R, shared: Arc<Shared>) -> Driver<R> {
+    pub(crate) fn new(runtime: R, shared: Arc<Shared>, transport: Arc<Transport>) -> Driver<R> {
         let now = runtime.now();
         let machine = Machine::new(shared.config.clone(), runtime.seed(), now);
         let latency = Arc::clone(&shared.latency);
@@ -154,6 +156,7 @@ impl<R: Runtime> Driver<R> {
             timer_source,
             runtime,
             shared,
+            transport,
             machine,
             ledger: Ledger::new(latency),
             connections: Vec::new(),
@@ -251,7 +254,14 @@ impl<R: Runtime> Driver<R> {
             *reads_left -= 1;
             own_reads_left -= 1;
             match connection.poll_read() {
-                Poll::Pending => return connection.idle(),
+                Poll::Pending => {
+                    connection.idle();
+                    // Reading may have given rise to an answer of the connection itself.
+                    if connection.needs_flush() {
+                        self.list(id);
+                    }
+                    return;
+                }
                 Poll::Ready(Ok(())) => {
                     self.machine.handle_received(now, id, &mut connection.received);
                 }
@@ -327,7 +337,7 @@ impl<R: Runtime> Driver<R> {
             }
             let slices = slices.get(..count).unwrap_or_default();
             if slices.is_empty() {
-                return;
+                return self.flush(now, id);
             }
             if *writes_left == 0 {
                 return self.list(id);
@@ -341,6 +351,16 @@ impl<R: Runtime> Driver<R> {
                 Poll::Ready(Ok(n)) => self.machine.handle_transmitted(now, id, n),
                 Poll::Ready(Err(reason)) => return self.break_off(now, id, reason),
             }
+        }
+    }
+
+    /// Goes on with what the connection has taken and its socket has not.
+    fn flush(&mut self, now: Instant, id: ConnId) {
+        let Some(connection) = self.connection(id).filter(|it| it.needs_flush()) else { return };
+        match connection.poll_flush() {
+            Poll::Pending => connection.blocked = true,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(reason)) => self.break_off(now, id, reason),
         }
     }
 
@@ -393,7 +413,7 @@ impl<R: Runtime> Driver<R> {
                     }
                 }
                 Output::FetchNameServers { fetch, url } => {
-                    let connect = self.runtime.connect(url.address());
+                    let connect = self.transport.socket(&self.runtime, url.address());
                     let source = Source::new(FETCH, &self.shared.signal);
                     self.fetch = Some(Fetch::new(fetch, connect, &url, source));
                     self.go_on_fetching(now);
@@ -479,7 +499,8 @@ impl<R: Runtime> Driver<R> {
         if self.connections.len() <= slot {
             self.connections.resize_with(slot + 1, || None);
         }
-        let connection = Connection::dial(id, address, &self.runtime, &self.shared.signal);
+        let dial = self.transport.dial(&self.runtime, address);
+        let connection = Connection::new(id, dial, &self.shared.signal);
         if let Some(entry) = self.connections.get_mut(slot) {
             debug_assert!(entry.is_none(), "slots are free before they are used again");
             *entry = Some(connection);

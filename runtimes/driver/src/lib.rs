@@ -33,6 +33,7 @@ mod identity;
 mod ledger;
 pub mod manual;
 mod operation;
+mod options;
 mod producer;
 mod query;
 mod recall;
@@ -42,9 +43,13 @@ mod selector;
 mod shared;
 mod signal;
 mod slot;
+mod socks;
 #[cfg(feature = "tracing")]
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls;
 mod transaction;
+mod transport;
 
 pub use admin::{Admin, BrokerResult, OffsetRange, QueueOffsets, TopicCreation};
 pub use batch::{Batches, InvalidBatch, PendingBatch, SendBatchFuture, SubmitBatchFuture};
@@ -58,6 +63,7 @@ pub use events::{EVENTS_MAX, EventStream};
 pub use gather::{AutoBatch, AutoBatchError};
 pub use histogram::Histogram;
 pub use operation::{OnewayFuture, PendingSend, SendFuture, SubmitFuture};
+pub use options::ClientOptions;
 pub use producer::{Producer, ProducerOptions, SendOptions};
 pub use rocketmq_core::wire::{
     Encoding, OffsetMessageId, RequestCode, ResponseCode, SendStatus, UniqueKey,
@@ -71,12 +77,15 @@ pub use rocketmq_core::{
     Detector, DiscoveryFailure, Event, EventSet, FetchReason, FieldError, Forbidden, GroupError,
     Hook, Host, Interceptor, Interceptors, InvalidMessage, LatencyClass, Lease, Message,
     MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt,
-    OrderKey, Periodic, PermissionReason, ProviderFailure, ProviderFuture, PublishQueues,
-    QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy, QueuesError,
-    RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget, SelectorFailure,
-    SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage, TopicSettings,
-    TopicType, TransactionCheck, TransactionError, TransactionErrorKind, TransactionSettings,
-    TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,
+    OrderKey, Periodic, PermissionReason, ProviderFailure, ProviderFuture, ProxyFailure,
+    PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
+    QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
+    SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
+    TlsFailure, TopicSettings, TopicType, TransactionCheck, TransactionError, TransactionErrorKind,
+    TransactionSettings, TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,
 };
 pub use selector::Selector;
+pub use socks::{Socks5, Socks5Error};
+#[cfg(feature = "tls")]
+pub use tls::{TlsConfig, TlsConfigBuilder, TlsConfigError};
 pub use transaction::{BeginFuture, Transaction};

@@ -34,14 +34,14 @@ pub use rocketmq_driver::*;
 
 /// Starts a client on smol's global executor. Needs no reachable name server; see
 /// [`Client::wait_ready`] for that.
-pub fn start(config: Config) -> Client {
-    Client::start_with(config, SmolRuntime::new(None))
+pub fn start(options: impl Into<ClientOptions>) -> Client {
+    Client::start_with(options, SmolRuntime::new(None))
 }
 
 /// Starts a client on the given executor, which somebody has to run. When it is dropped, open
 /// sends fail with [`SendErrorKind::DriverStopped`].
-pub fn start_on(config: Config, executor: Arc<Executor<'static>>) -> Client {
-    Client::start_with(config, SmolRuntime::new(Some(executor)))
+pub fn start_on(options: impl Into<ClientOptions>, executor: Arc<Executor<'static>>) -> Client {
+    Client::start_with(options, SmolRuntime::new(Some(executor)))
 }
 
 /// A producer with a client of its own, on smol's global executor. `name_servers` is a list like

@@ -39,15 +39,15 @@ pub use rocketmq_driver::*;
 ///
 /// # Errors
 /// If the caller does not run inside of a tokio runtime; see [`start_on`] then.
-pub fn start(config: Config) -> Result<Client, StartError> {
+pub fn start(options: impl Into<ClientOptions>) -> Result<Client, StartError> {
     let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-    Ok(start_on(config, &handle))
+    Ok(start_on(options, &handle))
 }
 
 /// Starts a client on the given runtime, from wherever. When that runtime ends, open sends fail
 /// with [`SendErrorKind::DriverStopped`].
-pub fn start_on(config: Config, handle: &Handle) -> Client {
-    Client::start_with(config, TokioRuntime::new(handle.clone()))
+pub fn start_on(options: impl Into<ClientOptions>, handle: &Handle) -> Client {
+    Client::start_with(options, TokioRuntime::new(handle.clone()))
 }
 
 /// A producer with a client of its own, on the runtime of the caller. `name_servers` is a list

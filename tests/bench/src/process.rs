@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rocketmq_testkit::cluster::{ClusterConfig, Node, ReplyEncoding};
+use rocketmq_testkit::tls::Authority;
 use rocketmq_testkit::wire::Encoding;
 use rocketmq_testkit::{InstantConfig, InstantServer, LoopbackCluster};
 
@@ -24,6 +25,8 @@ pub struct Server {
 pub enum Kind {
     /// Answers sends at once, always in JSON, as real servers do.
     InstantJson,
+    /// The same over TLS.
+    InstantTls,
     /// Answers sends at once, in the encoding of the request.
     InstantMirror,
     /// A whole cluster with one broker, which can be made to stand still.
@@ -31,7 +34,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 3] = [
+    const ALL: [(Kind, &'static str); 4] = [
+        (Kind::InstantTls, "instant-tls"),
         (Kind::InstantJson, "instant-json"),
         (Kind::InstantMirror, "instant-mirror"),
         (Kind::Cluster, "cluster"),
@@ -122,7 +126,13 @@ pub fn serve(kind: &str) -> io::Result<()> {
             });
         });
     }
-    let server = InstantServer::start_with(InstantConfig { reply_encoding, queues: 4 })?;
+    let config = InstantConfig { reply_encoding, queues: 4 };
+    let server = if kind == Kind::InstantTls {
+        let tls = Authority::new("bench").server(&["127.0.0.1"]);
+        InstantServer::start_encrypted(config, tls)?
+    } else {
+        InstantServer::start_with(config)?
+    };
     obey(&server.name_server_addresses(), |_| {})
 }
 

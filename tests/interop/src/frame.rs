@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::Result;
 use crate::servers::REQUEST_LIMIT;
+use crate::tls::Tls;
 
 /// More than any answer asked for here: a length beyond it means that we misread the stream.
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -40,18 +44,43 @@ pub fn request(
     body: &[u8],
     limit: Duration,
 ) -> Result<Answer> {
-    exchange(address, code, fields, body, limit)
-        .map_err(|error| format!("request {code} to {address}: {error}"))
+    Asker::default().request(address, code, fields, body, limit)
 }
 
-fn exchange(
-    address: &str,
-    code: u16,
-    fields: &[(&str, &str)],
-    body: &[u8],
-    limit: Duration,
-) -> std::io::Result<Answer> {
-    let invalid = |text: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, text);
+/// How servers are asked: in plain text, or over TLS.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asker {
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Asker {
+    pub(crate) fn over(tls: Option<&Tls>) -> Result<Asker> {
+        Ok(Asker { tls: tls.map(Tls::client).transpose()? })
+    }
+
+    pub(crate) fn request(
+        &self,
+        address: &str,
+        code: u16,
+        fields: &[(&str, &str)],
+        body: &[u8],
+        limit: Duration,
+    ) -> Result<Answer> {
+        let frame = framed(code, fields, body);
+        let answer = connect(address, limit).and_then(|mut stream| match &self.tls {
+            None => exchange(&mut stream, &frame),
+            Some(config) => {
+                let name = ServerName::from(stream.peer_addr()?.ip());
+                let session = ClientConnection::new(Arc::clone(config), name);
+                let session = session.map_err(std::io::Error::other)?;
+                exchange(&mut StreamOwned::new(session, stream), &frame)
+            }
+        });
+        answer.map_err(|error| format!("request {code} to {address}: {error}"))
+    }
+}
+
+fn framed(code: u16, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let fields: BTreeMap<_, _> = fields.iter().copied().collect();
     let header = json!({"code": code, "language": "OTHER", "version": 479, "opaque": 1, "flag": 0,
         "extFields": fields})
@@ -61,12 +90,23 @@ fn exchange(
     frame.extend_from_slice(&(header.len() as u32).to_be_bytes());
     frame.extend_from_slice(header.as_bytes());
     frame.extend_from_slice(body);
+    frame
+}
 
+fn invalid(text: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, text)
+}
+
+fn connect(address: &str, limit: Duration) -> std::io::Result<TcpStream> {
     let address: SocketAddr = address.parse().map_err(|_| invalid("not an address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    let stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    stream.write_all(&frame)?;
+    Ok(stream)
+}
+
+fn exchange(stream: &mut (impl Read + Write), frame: &[u8]) -> std::io::Result<Answer> {
+    stream.write_all(frame)?;
 
     let mut word = [0; 4];
     stream.read_exact(&mut word)?;
@@ -89,9 +129,9 @@ fn exchange(
 }
 
 /// Asks a name server for the route of `topic`: nothing if it knows none.
-pub(crate) fn route(name_server: &str, topic: &str) -> Result<Option<Route>> {
+pub(crate) fn route(asker: &Asker, name_server: &str, topic: &str) -> Result<Option<Route>> {
     let fields = [("topic", topic), ("acceptStandardJsonOnly", "true")];
-    let answer = request(name_server, 105, &fields, &[], REQUEST_LIMIT)?;
+    let answer = asker.request(name_server, 105, &fields, &[], REQUEST_LIMIT)?;
     match answer.code {
         0 => {}
         17 => return Ok(None),

@@ -14,6 +14,7 @@ mod reader;
 mod run;
 mod servers;
 mod table;
+mod tls;
 
 pub use compare::{Comparison, Outcome, Sent, compare};
 pub use digest::{hex, sha256};
@@ -23,6 +24,7 @@ pub use reader::{ReadBack, Reader};
 pub use run::{Arguments, Case, Context, run};
 pub use servers::{ServerOptions, Servers};
 pub use table::{Row, Table};
+pub use tls::Tls;
 
 /// What this crate returns: a failure is a sentence for the person who reads the test's output.
 pub type Result<T, E = String> = std::result::Result<T, E>;

@@ -80,7 +80,7 @@ impl Reader {
         let home = servers.folder().join(name);
         fs::create_dir_all(&home).map_err(|e| e.to_string())?;
         let mut launch = Launch::new(servers.environment(), servers.version(), "reader", &home)?;
-        launch.flags = flags.to_vec();
+        launch.flags = [flags, servers.tls_flags()].concat();
         launch.program = vec!["Reader".to_owned(), servers.name_server()];
         Ok(Self { jvm: Mutex::new(launch.start()?) })
     }

@@ -33,6 +33,11 @@ impl Context {
         Ok(Self { servers, reader, topics: AtomicUsize::new(0) })
     }
 
+    /// Other servers of the same version beside these, for as long as what is returned lives.
+    pub fn beside(&self, options: &ServerOptions) -> Result<Self> {
+        Self::start(self.servers.environment(), self.servers.version(), options)
+    }
+
     /// A topic name that no other case has. The topic is not created.
     pub fn topic(&self, label: &str) -> String {
         let number = self.topics.fetch_add(1, Ordering::Relaxed);

@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::environment::write;
-use crate::frame::{self, Answer, Route};
+use crate::frame::{self, Answer, Asker, Route};
 use crate::jvm::{Jvm, Launch, settings};
-use crate::{Environment, Result, request};
+use crate::{Environment, Result, Tls};
 
 /// With access control a broker takes a quarter of a minute; a busy machine takes longer.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -31,6 +31,7 @@ pub struct ServerOptions {
     single: Vec<(usize, String, String)>,
     flags: Vec<String>,
     files: Vec<(String, String)>,
+    tls: Option<Tls>,
 }
 
 impl Default for ServerOptions {
@@ -41,6 +42,7 @@ impl Default for ServerOptions {
             single: Vec::new(),
             flags: Vec::new(),
             files: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -72,6 +74,12 @@ impl ServerOptions {
     /// A flag for every server's JVM, such as `-Dtls.server.mode=permissive`.
     pub fn jvm_flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Every server speaks TLS alone, and so do the suite and the Java client.
+    pub fn tls(mut self, tls: &Tls) -> Self {
+        self.tls = Some(tls.clone());
         self
     }
 
@@ -118,6 +126,9 @@ impl Server {
 pub struct Servers {
     environment: Environment,
     version: String,
+    asker: Asker,
+    /// Of every JVM that is to talk to the servers.
+    tls_flags: Vec<String>,
     name_server_port: u16,
     name_server: Mutex<Server>,
     broker_ports: Vec<u16>,
@@ -134,6 +145,13 @@ impl Servers {
         options: &ServerOptions,
     ) -> Result<Self> {
         let folder = Folder::create(environment.cache())?;
+        let mut options = options.clone();
+        let tls_flags = match &options.tls {
+            Some(tls) => tls.install(&folder.0)?,
+            None => Vec::new(),
+        };
+        options.flags.extend(tls_flags.iter().cloned());
+        let options = &options;
         let name_server_port = free_ports()?;
         let name_server = name_server(environment, version, options, &folder.0, name_server_port)?;
         let mut broker_ports = Vec::new();
@@ -148,6 +166,8 @@ impl Servers {
         let servers = Self {
             environment: environment.clone(),
             version: version.to_owned(),
+            asker: Asker::over(options.tls.as_ref())?,
+            tls_flags,
             folder,
             name_server_port,
             name_server: Mutex::new(name_server),
@@ -174,6 +194,10 @@ impl Servers {
 
     pub(crate) fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    pub(crate) fn tls_flags(&self) -> &[String] {
+        &self.tls_flags
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -265,7 +289,8 @@ impl Servers {
             ("order", "false"),
         ];
         for index in self.running() {
-            let answer = request(&self.broker(index), 17, &fields, &[], REQUEST_LIMIT)?;
+            let answer =
+                self.asker.request(&self.broker(index), 17, &fields, &[], REQUEST_LIMIT)?;
             if answer.code != 0 {
                 let (code, remark) = (answer.code, answer.remark);
                 return Err(format!("topic {topic} is refused: code {code}, {remark}"));
@@ -277,7 +302,7 @@ impl Servers {
 
     /// What the name server says about a topic: nothing if it knows no route.
     pub fn route(&self, topic: &str) -> Result<Option<Route>> {
-        frame::route(&self.name_server(), topic)
+        frame::route(&self.asker, &self.name_server(), topic)
     }
 
     /// Brings back whatever a failed case left killed or stalled.
@@ -302,7 +327,7 @@ impl Servers {
 
     fn configure(&self, index: usize, key: &str, value: &str) -> Result<Answer> {
         let body = format!("{key}={value}\n");
-        request(&self.broker(index), 25, &[], body.as_bytes(), REQUEST_LIMIT)
+        self.asker.request(&self.broker(index), 25, &[], body.as_bytes(), REQUEST_LIMIT)
     }
 
     /// "boot success" comes before the name server surely knows the broker: asks until it does.

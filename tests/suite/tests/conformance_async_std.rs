@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_std::task::{self, JoinHandle};
-use rocketmq_async_std::{AsyncStdRuntime, Client, Config};
+use rocketmq_async_std::{AsyncStdRuntime, Client, ClientOptions, Config};
 use rocketmq_suite::conformance::{BoxFuture, Harness, Mortal};
 use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::ClusterConfig;
@@ -35,8 +35,8 @@ impl Harness for AsyncStd {
         task::sleep(time)
     }
 
-    fn start(&self, config: Config) -> Client {
-        rocketmq_async_std::start(config)
+    fn start(&self, options: impl Into<ClientOptions>) -> Client {
+        rocketmq_async_std::start(options)
     }
 
     fn client(&self, config: Config) -> (Client, BoxFuture) {

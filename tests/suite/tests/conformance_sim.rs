@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::task::Waker;
 use std::time::Duration;
 
-use rocketmq_driver::{Client, Config};
+use rocketmq_driver::{Client, ClientOptions, Config};
 use rocketmq_suite::conformance::{BoxFuture, Harness, Mortal, Park, Servers};
 use rocketmq_testkit::cluster::{Cluster, ClusterConfig, Node};
 use rocketmq_testkit::sim::Guest;
@@ -61,8 +61,8 @@ impl Harness for Simulated {
         self.handle.thread(move |guest| body(&Lockstep(guest)))
     }
 
-    fn start(&self, config: Config) -> Client {
-        self.handle.start(config)
+    fn start(&self, options: impl Into<ClientOptions>) -> Client {
+        self.handle.start(options)
     }
 
     fn client(&self, config: Config) -> (Client, BoxFuture) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rocketmq_smol::{Client, Config, SmolRuntime};
+use rocketmq_smol::{Client, ClientOptions, Config, SmolRuntime};
 use rocketmq_suite::conformance::{BoxFuture, Harness, Mortal};
 use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::ClusterConfig;
@@ -41,8 +41,8 @@ impl Harness for Smol {
         }
     }
 
-    fn start(&self, config: Config) -> Client {
-        rocketmq_smol::start(config)
+    fn start(&self, options: impl Into<ClientOptions>) -> Client {
+        rocketmq_smol::start(options)
     }
 
     fn client(&self, config: Config) -> (Client, BoxFuture) {

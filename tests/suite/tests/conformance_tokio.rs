@@ -8,7 +8,8 @@ use rocketmq_suite::conformance::{BoxFuture, Harness, Mortal};
 use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
 use rocketmq_tokio::{
-    Client, Config, Delivery, Message, SendErrorKind, SendReceipt, StartError, TokioRuntime,
+    Client, ClientOptions, Config, Delivery, Message, SendErrorKind, SendReceipt, StartError,
+    TokioRuntime,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -44,8 +45,8 @@ macro_rules! harness {
                 tokio::time::sleep(time)
             }
 
-            fn start(&self, config: Config) -> Client {
-                rocketmq_tokio::start(config).expect("cases run inside of the runtime")
+            fn start(&self, options: impl Into<ClientOptions>) -> Client {
+                rocketmq_tokio::start(options).expect("cases run inside of the runtime")
             }
 
             fn client(&self, config: Config) -> (Client, BoxFuture) {

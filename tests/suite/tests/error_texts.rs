@@ -10,8 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 use std::{env, fs};
 
-use rocketmq_driver::{ConfigBuilder, Message, RetryBudget, SendError, SendOptions};
+use rocketmq_driver::{
+    ClientOptions, ConfigBuilder, Message, RetryBudget, SendError, SendOptions, TlsConfig,
+    TlsConfigBuilder,
+};
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule, TopicConfig};
+use rocketmq_testkit::tls::{Authority, EXPIRED, GOOD, ServerTls, TlsMode};
 use rocketmq_testkit::{Sim, SimHandle};
 
 const A: Node = Node::Broker(0);
@@ -37,6 +41,20 @@ impl Texts {
     fn add(&mut self, title: &str, error: &SendError) {
         let text = error.to_string().replace("; ", ";\n  ");
         let _ = write!(self.0, "# {title}\n\n```text\n{text}\n```\n\n");
+    }
+
+    /// The same for a client with TLS and a server with another.
+    fn tell_over_tls(&mut self, title: &str, server: Option<ServerTls>, client: TlsConfigBuilder) {
+        let mut sim = Sim::new(1, ClusterConfig::new().topic(TOPIC, 4));
+        let error = sim.run(async |cx| {
+            if let Some(server) = server {
+                cx.with(|cluster| cluster.set_tls(NAMES, server));
+            }
+            let options = ClientOptions::new(cx.config().build().expect("legal"));
+            let client = cx.start(options.with_tls(client.build().expect("legal")));
+            lost(&client.producer("shop").expect("legal")).await
+        });
+        self.add(title, &error);
     }
 
     fn tell(
@@ -89,6 +107,26 @@ fn name_servers(texts: &mut Texts) {
         cx.with(|cluster| cluster.blackhole(NAMES));
         lost(producer).await
     });
+}
+
+fn encrypted(texts: &mut Texts) {
+    let authority = Authority::new("ours");
+    let trusting = || TlsConfig::builder().roots_pem(authority.pem());
+    let server = || authority.server(&["10.1.0.1"]);
+    texts.tell("Server demands TLS", ClusterConfig::new(), same, async |cx, producer| {
+        cx.with(|cluster| cluster.set_tls(NAMES, server().mode(TlsMode::Enforcing)));
+        lost(producer).await
+    });
+    texts.tell_over_tls("Server speaks no TLS", None, trusting());
+    let stranger = TlsConfig::builder().roots_pem(Authority::new("another").pem());
+    texts.tell_over_tls("Certificate of an unknown authority", Some(server()), stranger);
+    let elsewhere = authority.server(&["elsewhere.example"]);
+    texts.tell_over_tls("Certificate for another host", Some(elsewhere), trusting());
+    let expired = ServerTls::new(&authority.issue(&["10.1.0.1"], EXPIRED));
+    texts.tell_over_tls("Certificate out of date", Some(expired), trusting());
+    let identity = authority.issue(&["10.1.0.1"], GOOD);
+    let demanding = ServerTls::with_client_authority(&identity, &authority);
+    texts.tell_over_tls("Certificate of the client missing", Some(demanding), trusting());
 }
 
 fn topics(texts: &mut Texts) {
@@ -205,6 +243,7 @@ fn messages(texts: &mut Texts) {
 fn every_text_says_what_where_and_what_next() {
     let mut texts = Texts(INTRODUCTION.to_owned());
     name_servers(&mut texts);
+    encrypted(&mut texts);
     topics(&mut texts);
     brokers(&mut texts);
     messages(&mut texts);

@@ -22,6 +22,8 @@ mod ordered;
 mod send;
 #[path = "../../../runtimes/tokio/examples/shutdown.rs"]
 mod shutdown;
+#[path = "../../../runtimes/tokio/examples/tls.rs"]
+mod tls;
 
 #[path = "../../../runtimes/tokio/examples/transaction.rs"]
 mod transaction;
@@ -81,6 +83,12 @@ fn the_example_shutdown_runs() {
     on_a_cluster_of_its_own(async |name_servers| shutdown::run(name_servers).await);
 }
 
+/// Its cluster is one that takes nothing but TLS.
+#[test]
+fn the_example_tls_runs() {
+    on_a_cluster_of_its_own(async |_| tls::run().await);
+}
+
 #[test]
 fn no_example_is_left_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/tokio/examples");
@@ -93,5 +101,5 @@ fn no_example_is_left_out() {
             count += 1;
         }
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }

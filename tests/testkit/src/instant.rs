@@ -59,6 +59,8 @@ pub struct InstantServer {
 #[derive(Debug)]
 struct Shared {
     config: InstantConfig,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::ServerTls>,
     address: SocketAddr,
     messages: AtomicU64,
     stopping: AtomicBool,
@@ -87,15 +89,33 @@ impl InstantServer {
     ///
     /// When the system gives no port or no thread.
     pub fn start_with(config: InstantConfig) -> io::Result<Self> {
+        Self::listen(config, |_| {})
+    }
+
+    /// The same where every connection is encrypted.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no port or no thread.
+    #[cfg(feature = "tls")]
+    pub fn start_encrypted(config: InstantConfig, tls: crate::tls::ServerTls) -> io::Result<Self> {
+        Self::listen(config, |shared| shared.tls = Some(tls))
+    }
+
+    fn listen(config: InstantConfig, change: impl FnOnce(&mut Shared)) -> io::Result<Self> {
         let listener = listen(LOCALHOST)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let mut shared = Shared {
             config,
+            #[cfg(feature = "tls")]
+            tls: None,
             address,
             messages: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             served: Mutex::new(Vec::new()),
-        });
+        };
+        change(&mut shared);
+        let shared = Arc::new(shared);
         let accepting = Arc::clone(&shared);
         let acceptor = AcceptThread::start(listener, move |stream| accepting.connected(stream))?;
         Ok(Self { address, shared, acceptor: Some(acceptor) })
@@ -152,13 +172,23 @@ impl Shared {
     }
 
     fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        let result = match &self.tls {
+            None => self.answer_all(&mut stream),
+            Some(tls) => {
+                let session = rustls::ServerConnection::new(Arc::clone(&tls.config));
+                let session = session.map_err(io::Error::other)?;
+                self.answer_all(&mut rustls::StreamOwned::new(session, stream.try_clone()?))
+            }
+        };
+        #[cfg(not(feature = "tls"))]
         let result = self.answer_all(&mut stream);
         // The accepting side keeps a handle, so dropping this one would not end the connection.
         let _ = stream.shutdown(Shutdown::Both);
         result
     }
 
-    fn answer_all(&self, stream: &mut TcpStream) -> io::Result<()> {
+    fn answer_all(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         let mut buffer = vec![0; READ_BYTES];
         let (mut start, mut end) = (0, 0);
         let mut answers = Vec::with_capacity(READ_BYTES);

@@ -116,11 +116,13 @@
 //!   methods are the script and the witness of a test.
 //! * [`network::Network`]: simulated connections to them.
 //! * [`wire`]: frames and bodies, plainly encoded and decoded.
+//! * `tls`, with the feature of that name: certificates, and servers that encrypt.
+//! * [`SocksProxy`]: a SOCKS5 proxy in front of servers on loopback sockets.
 //! * [`InstantServer`]: answers every send at once, for benchmarks of clients.
 //!
 //! # What is not imitated
 //!
-//! Consumers (pulling, offsets), delayed delivery, storage on disk, authentication, TLS. Requests
+//! Consumers (pulling, offsets), delayed delivery, storage on disk, authentication. Requests
 //! about these are answered with code 3, as a server does that does not know them; a delayed
 //! message is stored at once.
 #![forbid(unsafe_code)]
@@ -130,9 +132,11 @@ pub mod instant;
 pub mod loopback;
 pub mod network;
 pub mod sim;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod wire;
 pub mod world;
 
 pub use instant::{InstantConfig, InstantServer};
-pub use loopback::LoopbackCluster;
+pub use loopback::{LoopbackCluster, SocksProxy};
 pub use sim::{Sim, SimHandle};

@@ -15,9 +15,11 @@ use crate::cluster::{
 };
 
 mod port;
+mod socks;
 
 pub(crate) use port::{AcceptThread, listen};
 use port::{Mode, Port};
+pub use socks::{ProxyFault, ProxyRecord, ProxySettings, SocksProxy};
 
 // A client that does not read for this long loses its connection: it must not stop the timer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -392,7 +394,7 @@ impl Inner {
         self.cluster.node_state(node).process == Process::Stalled
     }
 
-    fn hand_over(&mut self, action: Action, touched: &mut BTreeMap<ConnectionId, Arc<Socket>>) {
+    fn hand_over(&mut self, mut action: Action, touched: &mut BTreeMap<ConnectionId, Arc<Socket>>) {
         let socket = match &action.kind {
             ActionKind::Wake => {
                 return self.cluster.handle_wake(self.cluster.now_ns(), action.node);
@@ -401,11 +403,16 @@ impl Inner {
             ActionKind::Close | ActionKind::Reset => self.sockets.remove(&action.connection),
         };
         let Some(socket) = socket else { return };
+        let bytes = self.cluster.seal(action.node, action.connection, &mut action.kind);
         let mut pending = lock(&socket.pending);
         // One system call for all answers to what was read at once.
-        match (pending.last_mut(), action.kind) {
-            (Some(ActionKind::Write(last)), ActionKind::Write(bytes)) => last.extend(bytes),
-            (_, kind) => pending.push(kind),
+        match (pending.last_mut(), bytes) {
+            (_, None) => {}
+            (Some(ActionKind::Write(last)), Some(bytes)) => last.extend(bytes),
+            (_, Some(bytes)) => pending.push(ActionKind::Write(bytes)),
+        }
+        if !matches!(action.kind, ActionKind::Write(_)) {
+            pending.push(action.kind);
         }
         drop(pending);
         touched.insert(action.connection, socket);

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use rocketmq_tokio::{Address, AddressMap, Config, TopicSettings, TopicType};
+use rocketmq_tokio::{Address, AddressMap, ClientOptions, Config, TopicSettings, TopicType};
 
 use crate::access::AccessArguments;
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
+use crate::transport::TransportArguments;
 
 /// Which servers to ask, and how.
 #[derive(Debug, Args)]
@@ -44,10 +45,17 @@ pub(crate) struct ServerArguments {
 
     #[command(flatten)]
     pub(crate) access: AccessArguments,
+
+    #[command(flatten)]
+    pub(crate) transport: TransportArguments,
 }
 
 impl ServerArguments {
-    pub(crate) fn config(&self) -> Result<Config, String> {
+    pub(crate) fn options(&self) -> Result<ClientOptions, String> {
+        self.transport.options(self.config()?)
+    }
+
+    fn config(&self) -> Result<Config, String> {
         let rules = self.address_rules.iter().cloned();
         let map = rules.fold(AddressMap::new(), |map, (from, to)| map.with_rule(from, to));
         let config = Config::builder(&self.name_server)

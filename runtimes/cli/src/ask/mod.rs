@@ -132,12 +132,12 @@ fn admin(client: &Client, servers: &ServerArguments) -> Admin {
 }
 
 fn run(servers: &ServerArguments, ask: impl AsyncFnOnce(Client) -> Report) -> ExitCode {
-    let config = match servers.config() {
-        Ok(config) => config,
+    let options = match servers.options() {
+        Ok(options) => options,
         Err(error) => usage_error(&error),
     };
     let whole = async {
-        let client = match servers.runtime.start(config) {
+        let client = match servers.runtime.start(options) {
             Ok(client) => client,
             Err(error) => usage_error(&error.to_string()),
         };

@@ -9,6 +9,7 @@ use rocketmq_tokio::{
 
 use crate::access::AccessArguments;
 use crate::args::{RuntimeName, address_rule, millis, name_servers};
+use crate::transport::TransportArguments;
 
 /// Most sends that may be open at once.
 const IN_FLIGHT_MAX: i64 = 65_536;
@@ -271,6 +272,9 @@ pub(crate) struct SendArguments {
 
     #[command(flatten)]
     pub(crate) access: AccessArguments,
+
+    #[command(flatten)]
+    pub(crate) transport: TransportArguments,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]

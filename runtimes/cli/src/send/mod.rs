@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use rocketmq_tokio::{AddressMap, Config, Message, Producer, SendError};
+use rocketmq_tokio::{AddressMap, ClientOptions, Config, Message, Producer, SendError};
 use smol::channel::Receiver;
 use smol::{LocalExecutor, Timer, future};
 
@@ -46,8 +46,12 @@ pub(crate) fn run(arguments: SendArguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => usage_error(&error),
     };
+    let options = match arguments.transport.options(config) {
+        Ok(options) => options,
+        Err(error) => usage_error(&error),
+    };
     let runtime = arguments.runtime;
-    let status = runtime.block_on(carry_out(arguments, config)).unwrap_or_else(|error| {
+    let status = runtime.block_on(carry_out(arguments, options)).unwrap_or_else(|error| {
         write_line(&format!("rmq: the runtime cannot start: {error}"));
         INCOMPLETE
     });
@@ -88,8 +92,8 @@ fn config(arguments: &SendArguments) -> Result<Config, String> {
 }
 
 /// Everything between the start of the client and its end. Gives the exit status.
-async fn carry_out(arguments: SendArguments, config: Config) -> u8 {
-    let started = arguments.runtime.start(config);
+async fn carry_out(arguments: SendArguments, options: ClientOptions) -> u8 {
+    let started = arguments.runtime.start(options);
     let producer = started.and_then(|client| Ok(client.producer(&arguments.group)?));
     let producer = match producer {
         Ok(producer) => producer,

@@ -65,7 +65,7 @@ pub(crate) const ACCESS: [&str; 4] = [
 /// The binary, without anything of the environment that could change what it does.
 pub(crate) fn rmq(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rmq"));
-    for name in ["NAMESRV_ADDR", "NO_COLOR"].iter().chain(&ACCESS) {
+    for name in ["NAMESRV_ADDR", "NO_COLOR", "RMQ_SOCKS5"].iter().chain(&ACCESS) {
         command.env_remove(name);
     }
     command.args(arguments);

@@ -12,3 +12,6 @@ mod outcomes;
 mod queues;
 mod send;
 mod sim;
+mod socks;
+#[cfg(feature = "tls")]
+mod tls;

@@ -11,6 +11,7 @@
 //! | [`transactions`] | messages that are delivered if some work is done |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
 //! | [`credentials`] | access control: keys, tokens, providers, refusals |
+//! | `tls` (with the feature) | encrypted connections, whom the client trusts, handshakes that fail |
 //! | [`closing`] | cancelling, closing, and the states of a client |
 //! | [`runtimes`] | where the client's work is done |
 //! | [`interceptors`] | code of your own in every send and request |
@@ -56,6 +57,11 @@ pub mod names {}
 #[doc = include_str!("credentials.md")]
 pub mod credentials {}
 
+// Its links are to what the feature brings.
+#[cfg(feature = "tls")]
+#[doc = include_str!("tls.md")]
+pub mod tls {}
+
 #[doc = include_str!("closing.md")]
 pub mod closing {}
 
@@ -90,7 +96,7 @@ mod tests {
         SendErrorKind,
     };
 
-    const PAGES: [(&str, &str); 17] = [
+    const PAGES: [(&str, &str); 18] = [
         ("verdicts", include_str!("verdicts.md")),
         ("messages", include_str!("messages.md")),
         ("queues", include_str!("queues.md")),
@@ -100,6 +106,7 @@ mod tests {
         ("transactions", include_str!("transactions.md")),
         ("names", include_str!("names.md")),
         ("credentials", include_str!("credentials.md")),
+        ("tls", include_str!("tls.md")),
         ("closing", include_str!("closing.md")),
         ("runtimes", include_str!("runtimes.md")),
         ("interceptors", include_str!("interceptors.md")),

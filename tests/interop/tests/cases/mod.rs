@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use rocketmq_interop::{Case, Comparison, Context, Outcome, Result, Sent, compare};
 use rocketmq_tokio::{
-    Client, Config, ConfigBuilder, Delivery, Encoding, Interceptor, Message, PendingSend, Producer,
-    RequestCode, RequestContext, SendError, SendReceipt, SendStatus,
+    Client, ClientOptions, Config, ConfigBuilder, Delivery, Encoding, Interceptor, Message,
+    PendingSend, Producer, RequestCode, RequestContext, SendError, SendReceipt, SendStatus,
 };
 
 mod access;
 mod batches;
 mod bodies;
 mod delays;
+mod encrypted;
 mod faults;
 mod names;
 mod plain;
@@ -40,7 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
             if binary != (runtime == Runtime::Smol) {
                 continue;
             }
-            for (name, case) in faults::CASES {
+            for (name, case) in faults::CASES.iter().chain(encrypted::CASES) {
                 add(name, *case);
             }
             if runtime == Runtime::Tokio {
@@ -107,27 +108,27 @@ impl Runtime {
     }
 
     /// Runs `work` with a client on this runtime, and closes the client.
-    fn run<T>(self, config: Config, work: impl AsyncFnOnce(&Client) -> T) -> T {
+    fn run<T>(self, options: impl Into<ClientOptions>, work: impl AsyncFnOnce(&Client) -> T) -> T {
         let closing = Duration::from_secs(10);
         match self {
             Runtime::Tokio => {
                 let mut builder = tokio::runtime::Builder::new_multi_thread();
                 let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
                 runtime.block_on(async {
-                    let client = rocketmq_tokio::start(config).expect("inside of a runtime");
+                    let client = rocketmq_tokio::start(options).expect("inside of a runtime");
                     let result = work(&client).await;
                     client.close(closing).await;
                     result
                 })
             }
             Runtime::Smol => smol::block_on(async {
-                let client = rocketmq_smol::start(config);
+                let client = rocketmq_smol::start(options);
                 let result = work(&client).await;
                 client.close(closing).await;
                 result
             }),
             Runtime::AsyncStd => async_std::task::block_on(async {
-                let client = rocketmq_async_std::start(config);
+                let client = rocketmq_async_std::start(options);
                 let result = work(&client).await;
                 client.close(closing).await;
                 result

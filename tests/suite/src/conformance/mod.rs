@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use rocketmq_driver::{Client, Config};
+use rocketmq_driver::{Client, ClientOptions, Config};
 use rocketmq_testkit::cluster::ClusterConfig;
 
 pub use place::{Park, Servers};
@@ -28,6 +28,7 @@ pub mod credentials;
 pub mod diagnosis;
 pub mod discovery;
 pub mod dropping;
+pub mod encrypting;
 pub mod events;
 pub mod faults;
 pub mod gathering;
@@ -103,7 +104,7 @@ pub trait Harness: Send + Sync + 'static {
     }
 
     /// Starts a client as users do. Called inside of [`Harness::block_on`].
-    fn start(&self, config: Config) -> Client;
+    fn start(&self, options: impl Into<ClientOptions>) -> Client;
 
     /// A client whose driver is not spawned. Called inside of [`Harness::block_on`].
     fn client(&self, config: Config) -> (Client, BoxFuture);
@@ -274,6 +275,20 @@ macro_rules! conformance {
                 a_decision_moves_to_another_connection,
                 a_decision_for_a_dead_broker_waits_and_is_told_later,
                 a_decision_after_the_end_says_so;
+            encrypting: servers_are_verified_and_messages_arrive,
+                a_server_of_another_name_is_refused, the_name_that_is_dialed_is_verified,
+                a_server_of_an_unknown_authority_is_refused,
+                a_certificate_out_of_its_time_is_refused,
+                a_certificate_of_the_client_is_shown_when_demanded,
+                a_message_to_who_turns_the_client_away_was_not_sent,
+                any_certificate_is_accepted_if_that_is_said,
+                a_plain_client_is_told_that_a_server_may_demand_tls,
+                a_server_without_tls_is_told_apart,
+                a_handshake_that_is_cut_short_fails_the_dial,
+                a_server_that_never_answers_the_handshake_is_left,
+                large_and_many_messages_are_encrypted, the_second_connection_resumes_the_first,
+                tls_settings_are_replaced_while_the_client_runs,
+                tls_is_turned_on_while_the_client_runs, a_diagnosis_looks_at_tls;
             diagnosis: a_diagnosis_of_a_sound_cluster_finds_no_fault,
                 a_diagnosis_tells_how_far_a_brokers_clock_is_off,
                 a_diagnosis_tells_what_is_no_name_server, a_diagnosis_judges_the_topic,

@@ -41,6 +41,8 @@ mod script;
 mod static_topic;
 mod store;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod transactions;
 
 pub use access::AccessControl;
@@ -51,6 +53,8 @@ pub use lookup::LookupRecord;
 pub use name_server::RouteOverride;
 pub use script::{Fault, Rule, RuleId};
 pub use store::Stored;
+#[cfg(feature = "tls")]
+pub use tls::TlsHandshake;
 
 use broker::{Broker, Context, Refusal, Reply, respond};
 use name_server::NameServer;
@@ -197,6 +201,8 @@ pub struct Cluster {
     actions: VecDeque<Action>,
     frames: Vec<FrameRecord>,
     lookup: lookup::Lookup,
+    #[cfg(feature = "tls")]
+    tls: tls::TlsState,
     /// Answers held until another client answered: by the connection and id of that request.
     held_answers: BTreeMap<(ConnectionId, i32), HeldAnswer>,
     next_opaque: i32,
@@ -207,6 +213,9 @@ struct Connection {
     node: Node,
     mute: bool,
     vip: bool,
+    /// Not a byte has come.
+    #[cfg(feature = "tls")]
+    untouched: bool,
     /// A delayed end is under way: nothing is read any more.
     ending: bool,
     buffer: Vec<u8>,
@@ -249,6 +258,8 @@ impl Cluster {
             actions: VecDeque::new(),
             frames: Vec::new(),
             lookup: lookup::Lookup::default(),
+            #[cfg(feature = "tls")]
+            tls: tls::TlsState::default(),
             held_answers: BTreeMap::new(),
             next_opaque: 0,
         }
@@ -265,7 +276,16 @@ impl Cluster {
         }
         let mute = state.listener == Listener::Mute;
         let (vip, ending, buffer, decided) = (false, false, Vec::new(), None);
-        let fresh = Connection { node, mute, vip, ending, buffer, decided };
+        let fresh = Connection {
+            node,
+            mute,
+            vip,
+            #[cfg(feature = "tls")]
+            untouched: true,
+            ending,
+            buffer,
+            decided,
+        };
         self.connections.insert(connection, fresh);
     }
 
@@ -285,9 +305,17 @@ impl Cluster {
         bytes: &[u8],
     ) {
         self.set_now(now_ns);
+        #[cfg(feature = "tls")]
+        let plain = self.unseal(node, connection, bytes);
+        #[cfg(feature = "tls")]
+        let Some(bytes) = plain.as_deref() else { return };
         let Some(state) = self.connections.get_mut(&connection) else {
             return;
         };
+        #[cfg(feature = "tls")]
+        {
+            state.untouched = false;
+        }
         state.buffer.extend_from_slice(bytes);
         // Bytes may come one at a time: nothing can happen before the frame is whole, unless a
         // script or a verdict waits for a part of it.
@@ -332,7 +360,18 @@ impl Cluster {
         }
     }
 
-    /// The next thing the host has to do.
+    /// The bytes that the host has to write for an action: frames as they go over the wire. To be
+    /// called when the action is carried out, not before.
+    #[cfg(not(feature = "tls"))]
+    pub fn seal(&mut self, _: Node, _: ConnectionId, kind: &mut ActionKind) -> Option<Vec<u8>> {
+        match kind {
+            ActionKind::Write(bytes) => Some(std::mem::take(bytes)),
+            ActionKind::Close | ActionKind::Reset | ActionKind::Wake => None,
+        }
+    }
+
+    /// The next thing the host has to do. Its bytes are those of frames; [`Cluster::seal`] makes
+    /// those of the wire of them.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }

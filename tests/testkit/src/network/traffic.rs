@@ -327,7 +327,7 @@ impl Network {
     }
 
     /// A server does something with a connection.
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, mut action: Action) {
         let state = self.cluster.node_state(action.node);
         if state.process == Process::Stalled {
             self.held.push(action);
@@ -337,30 +337,15 @@ impl Network {
             self.cluster.handle_wake(self.now, action.node);
             return;
         }
-        let (id, now) = (LinkId(action.connection.0), self.now);
-        let corruption = self.corruption_of(id);
+        let id = LinkId(action.connection.0);
+        let sealed = self.cluster.seal(action.node, action.connection, &mut action.kind);
+        if let Some(bytes) = sealed.filter(|_| state.process != Process::Dead) {
+            self.send(id, bytes);
+        }
+        let now = self.now;
         let Some(link) = self.links.get_mut(&id) else { return };
         match action.kind {
-            ActionKind::Write(mut bytes) => {
-                if !link.server_open || link.to_client.over || state.process == Process::Dead {
-                    return;
-                }
-                let (length, cut) = link.to_client.until_cut(bytes.len());
-                bytes.truncate(length);
-                corrupt(&mut bytes, corruption, &mut link.random);
-                let carried = link.to_client.carry(now, length, link.profile.bandwidth);
-                let at = link.arrival(carried);
-                let at = link.to_client.put(at, bytes);
-                link.to_client.over = cut.is_some();
-                self.plan(at, Event::ToClient(id));
-                if let Some(cut) = cut {
-                    self.finish(id, at, cut.end());
-                    if cut != Cut::Half {
-                        self.plan(at, Event::EndToServer(id));
-                    }
-                }
-            }
-            ActionKind::Wake => {}
+            ActionKind::Write(_) | ActionKind::Wake => {}
             ActionKind::Close | ActionKind::Reset => {
                 let reset = action.kind == ActionKind::Reset;
                 let end = if reset { End::Reset } else { End::Eof };
@@ -372,6 +357,29 @@ impl Network {
                 let at = link.arrival(now).max(link.to_client.last_arrival);
                 self.finish(id, at, end);
                 self.tidy(id);
+            }
+        }
+    }
+
+    /// A server writes.
+    fn send(&mut self, id: LinkId, mut bytes: Vec<u8>) {
+        let (now, corruption) = (self.now, self.corruption_of(id));
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if !link.server_open || link.to_client.over {
+            return;
+        }
+        let (length, cut) = link.to_client.until_cut(bytes.len());
+        bytes.truncate(length);
+        corrupt(&mut bytes, corruption, &mut link.random);
+        let carried = link.to_client.carry(now, length, link.profile.bandwidth);
+        let at = link.arrival(carried);
+        let at = link.to_client.put(at, bytes);
+        link.to_client.over = cut.is_some();
+        self.plan(at, Event::ToClient(id));
+        if let Some(cut) = cut {
+            self.finish(id, at, cut.end());
+            if cut != Cut::Half {
+                self.plan(at, Event::EndToServer(id));
             }
         }
     }

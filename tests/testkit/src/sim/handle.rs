@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rocketmq_driver::runtime::Timer;
-use rocketmq_driver::{Client, Config, ConfigBuilder, Producer};
+use rocketmq_driver::{Client, ClientOptions, Config, ConfigBuilder, Producer};
 
 use super::executor::Core;
 use super::guest::{self, Guest};
@@ -108,8 +108,8 @@ impl SimHandle {
     }
 
     /// Starts a client, which gets an address of its own.
-    pub fn start(&self, config: Config) -> Client {
-        Client::start_with(config, self.runtime())
+    pub fn start(&self, options: impl Into<ClientOptions>) -> Client {
+        Client::start_with(options, self.runtime())
     }
 
     /// A producer of `group` with a client of its own, and with default settings.

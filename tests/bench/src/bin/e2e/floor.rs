@@ -120,7 +120,7 @@ async fn producer(server: &Server, encoding: Encoding) -> Result<Producer, Failu
 
 // ---- The table ------------------------------------------------------------------------------
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

@@ -3,6 +3,7 @@
 //! ```text
 //! e2e [--quick] [--mirror]   CPU, rate and latency at 1, 64, 512 in flight, floor and ours in turn
 //! e2e blackhole              one broker of three is a black hole, then silent
+//! e2e tls [--quick]          CPU of our client with TLS beside that without, in turn
 //! e2e in-flight [N]          N sends (100,000) in flight at a broker that stands still
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod blackhole;
 mod floor;
 mod in_flight;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -25,12 +27,17 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["server", kind] => process::serve(kind).map(|()| true).map_err(Failure::from),
         ["blackhole"] => blackhole::run(),
+        ["tls"] => tls::run(false),
+        ["tls", "--quick"] => tls::run(true),
         ["in-flight"] => in_flight::run(100_000),
         ["in-flight", count] => count.parse().map_err(Failure::from).and_then(in_flight::run),
         ref options if options.iter().all(|option| ["--quick", "--mirror"].contains(option)) => {
             floor::run(options.contains(&"--quick"), options.contains(&"--mirror"))
         }
-        _ => Err("usage: e2e [--quick] [--mirror] | blackhole | in-flight [N]".into()),
+        _ => {
+            Err("usage: e2e [--quick] [--mirror] | tls [--quick] | blackhole | in-flight [N]"
+                .into())
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
