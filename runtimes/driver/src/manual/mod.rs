@@ -11,7 +11,7 @@
 //! | [`transactions`] | messages that are delivered if some work is done |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
 //! | [`credentials`] | access control: keys, tokens, providers, refusals |
-//! | `tls` (with the feature) | encrypted connections, whom the client trusts, handshakes that fail |
+//! | `tls` (with the feature) | encrypted connections, whom the client trusts |
 //! | [`closing`] | cancelling, closing, and the states of a client |
 //! | [`runtimes`] | where the client's work is done |
 //! | [`interceptors`] | code of your own in every send and request |

@@ -120,8 +120,11 @@ fn asked_about(context: &Context, setting: Setting) -> Result<Comparison> {
     let counted = Arc::clone(&calls);
     let options = ProducerOptions::new().with_transaction_checks(move |check| {
         counted.fetch_add(1, Ordering::Relaxed);
-        let rolls_back = check.message.body.ends_with(b"not");
-        async move { if rolls_back { TransactionState::Rollback } else { TransactionState::Commit } }
+        let state = match check.message.body.ends_with(b"not") {
+            true => TransactionState::Rollback,
+            false => TransactionState::Commit,
+        };
+        async move { state }
     });
     let ids = setting.runtime.run(config()?, async |client| {
         let producer = producer(client, &group, options);
