@@ -56,6 +56,8 @@ pub struct Case {
     pub runtime: String,
     /// The name.
     pub name: String,
+    /// The versions that it is run on; empty for all.
+    versions: &'static [&'static str],
     run: Body,
 }
 
@@ -74,7 +76,16 @@ impl Case {
         run: impl Fn(&Context) -> Result<Comparison> + 'static,
     ) -> Self {
         let [encoding, runtime, name] = [encoding, runtime, name].map(str::to_owned);
-        Self { encoding, runtime, name, run: Box::new(run) }
+        Self { encoding, runtime, name, versions: &[], run: Box::new(run) }
+    }
+
+    /// The same on these versions alone: for what takes long and differs little.
+    pub fn only_on(self, versions: &'static [&'static str]) -> Self {
+        Self { versions, ..self }
+    }
+
+    fn is_for(&self, version: &str) -> bool {
+        self.versions.is_empty() || self.versions.contains(&version)
     }
 }
 
@@ -137,7 +148,11 @@ pub fn run(
     cases: &[Case],
 ) -> ExitCode {
     let selected = |version: &str| -> Vec<&Case> {
-        cases.iter().filter(|case| arguments.selects(&format!("{version}::{case:?}"))).collect()
+        cases
+            .iter()
+            .filter(|case| case.is_for(version))
+            .filter(|case| arguments.selects(&format!("{version}::{case:?}")))
+            .collect()
     };
     let versions: Vec<&str> =
         versions.iter().copied().filter(|version| !selected(version).is_empty()).collect();
