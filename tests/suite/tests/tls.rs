@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rocketmq_testkit::LoopbackCluster;
-use rocketmq_testkit::cluster::ClusterConfig;
+use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule};
+use rocketmq_testkit::network::Cut;
 use rocketmq_testkit::tls::{Authority, GOOD};
+use rocketmq_testkit::{LoopbackCluster, Sim, SimHandle};
 use rocketmq_tokio::{
-    AttemptFailure, ClientOptions, Config, ConnectFailure, Delivery, Message, SendError, TlsConfig,
-    TlsConfigBuilder, TlsConfigError,
+    AttemptFailure, ClientOptions, CloseReason, Config, ConnectFailure, Delivery, Message,
+    SendError, TlsConfig, TlsConfigBuilder, TlsConfigError,
 };
 
 /// A peer, and what it has heard.
@@ -73,6 +74,8 @@ fn serve(
         note(&buffer[..length]);
     }
 }
+
+const BROKER: Node = Node::Broker(0);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -210,6 +213,7 @@ fn tls_settings_show_nothing_secret() {
         .roots_pem(authority.pem())
         .client_certificate_pem(&mine.certificate, &mine.key);
     let (builder, tls) = (format!("{tls:?}"), tls.build().expect("legal"));
+    assert_eq!(builder, "TlsConfigBuilder { .. }");
     let secret: Vec<&str> = mine.key.lines().filter(|line| !line.starts_with('-')).collect();
     let insecure = TlsConfig::builder().dangerous_accept_any_certificate().build();
     let insecure = insecure.expect("legal");
@@ -251,4 +255,41 @@ fn the_platforms_authorities_are_the_default() {
         let both = TlsConfig::builder().roots_pem(authority.pem()).with_platform_roots();
         start(both.build().expect("legal")).await.expect("with its authority it is trusted");
     });
+}
+
+/// An end that TLS has not announced may have been made by somebody in between.
+#[test]
+fn an_end_without_good_bye_is_told_from_an_orderly_one() {
+    let authority = Authority::new("one");
+    let tls = TlsConfig::builder().roots_pem(authority.pem()).server_name("cluster.test");
+    let tls = tls.build().expect("legal");
+    let failure = |break_it: fn(&SimHandle)| {
+        let mut sim = Sim::new(1, ClusterConfig::new().topic("Orders", 4));
+        let server = authority.server(&["cluster.test"]);
+        sim.run(async |cx| {
+            cx.with(|cluster| cluster.set_tls_everywhere(&server));
+            let config = cx.config().retries_max(0).build().expect("legal");
+            let client = cx.start(ClientOptions::new(config).with_tls(tls.clone()));
+            let producer = client.producer("orders").expect("legal");
+            producer.send(Message::new("Orders", "hello")).await.expect("sent");
+            break_it(&cx);
+            let error = producer.send(Message::new("Orders", "lost")).await.expect_err("cut");
+            assert_eq!(error.delivery(), Delivery::Unknown, "{error}");
+            error.attempts()[0].failure.clone()
+        })
+    };
+    let closed = failure(|cx| {
+        let fault = Fault::silent_after_storing().then_close();
+        cx.with(|cluster| cluster.script(BROKER, Rule::sends().always(), fault));
+    });
+    assert_eq!(closed, AttemptFailure::Closed(CloseReason::Eof));
+    let cut = failure(|cx| cx.with_network(|network| network.cut_incoming(BROKER, 5, Cut::Fin)));
+    assert_eq!(cut, AttemptFailure::Closed(CloseReason::Reset));
+    let spoilt = failure(|cx| cx.with_network(|network| network.corrupt(BROKER, 200_000)));
+    // What is left of the server's alert may be less than a record.
+    let broken = matches!(
+        spoilt,
+        AttemptFailure::Closed(CloseReason::Tls(_) | CloseReason::Eof | CloseReason::Reset)
+    );
+    assert!(broken, "{spoilt:?}");
 }
