@@ -9,7 +9,7 @@
 //! | [`back_pressure`] | what happens when too much is in flight |
 //! | [`batches`] | batches, given and automatic, and compression |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
-//! | `tls` (with the feature) | encrypted connections, whom the client trusts, handshakes that fail |
+//! | `tls`, a feature | encrypted connections, whom the client trusts, what may fail |
 //! | [`closing`] | cancelling, closing, and the states of a client |
 //! | [`runtimes`] | where the client's work is done |
 //! | [`interceptors`] | code of your own in every send and request |

@@ -202,7 +202,8 @@ impl Cluster {
         (!plain.is_empty()).then_some(plain)
     }
 
-    /// The bytes that the host has to write for an action: frames as they go over the wire. To be called when the action is carried out, not before.
+    /// The bytes that the host has to write for an action: frames as they go over the wire. To be
+    /// called when the action is carried out, not before.
     pub fn seal(
         &mut self,
         node: Node,
