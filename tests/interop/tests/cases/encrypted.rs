@@ -21,8 +21,9 @@ const BODY: usize = 300_000;
 
 /// Sends to `topic` over TLS, small and large.
 fn send(context: &Context, setting: Setting, topic: &str, tls: TlsConfig) -> Result<Vec<Sent>> {
-    let config = setting.config(context).build().map_err(text)?;
-    let options = ClientOptions::new(config).with_tls(tls);
+    // A server's first handshake takes seconds on a busy machine: no reason for another broker.
+    let config = setting.config(context).send_timeout(Duration::from_secs(30));
+    let options = ClientOptions::new(config.build().map_err(text)?).with_tls(tls);
     setting.runtime.run(options, async |client| {
         let producer = client.producer("interop").map_err(text)?;
         let mut sent = Vec::new();
