@@ -508,6 +508,8 @@ pub enum Bound {
     Topics,
     /// [`limits::TRANSACTIONS_MAX`](crate::limits::TRANSACTIONS_MAX).
     Transactions,
+    /// [`limits::REQUESTS_MAX`](crate::limits::REQUESTS_MAX).
+    Requests,
 }
 
 impl fmt::Display for Bound {
@@ -521,6 +523,7 @@ impl fmt::Display for Bound {
             Bound::Transactions => {
                 "the limit is 262,144 transactions that no broker has acknowledged the end of"
             }
+            Bound::Requests => "the limit is 65,536 requests that wait for a reply",
         })
     }
 }

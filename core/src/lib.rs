@@ -70,6 +70,7 @@ mod query;
 mod queues;
 mod recall;
 mod receipt;
+mod request;
 mod rng;
 mod selection;
 mod slab;
@@ -114,6 +115,7 @@ pub use query::{
 pub use queues::{PublishQueues, QueueRange, QueuesError};
 pub use recall::{RecallHandle, RecallHandleError};
 pub use receipt::{MessageQueue, OnewayReceipt, QueuePosition, SendReceipt};
+pub use request::{CorrelationId, CorrelationIdError, NoReply, NotARequest, ReplyMessage};
 pub use rng::Rng;
 pub use selection::{OrderKey, Selection, SelectorFailure, WhenDown};
 pub use strategy::{Detector, LatencyClass, QueueStrategy};

@@ -177,6 +177,20 @@ pub const OPEN_QUERIES_MAX: usize = 1_024;
 /// all of them 50 MiB. Those whose end a broker has acknowledged make room for new ones.
 pub const TRANSACTIONS_MAX: usize = 1 << 18;
 
+/// Longest properties of a reply, in bytes. Brokers store no more than 32,767.
+pub const REPLY_PROPERTIES_LENGTH_MAX: usize = 65_535;
+
+/// Requests that wait for a reply: as many as sends in flight of a busy process. Each holds its
+/// receipt's worth of memory until its time is over.
+pub const REQUESTS_MAX: usize = 65_536;
+
+/// Clusters of one route whose brokers are greeted before a request. Real routes name one.
+pub const REPLY_CLUSTERS_MAX: usize = 8;
+
+/// The part of its time that a request gives to greeting brokers that have not answered a greeting
+/// yet: one in so many. A broker that is away must not use up the time of the others.
+pub const GREETING_SHARE: u32 = 4;
+
 /// Checks of brokers that the application has not answered.
 // Java: TransactionMQProducer#checkRequestHoldMax
 pub const CHECKS_MAX: usize = 2_000;

@@ -14,6 +14,7 @@ use crate::interceptor::Hook;
 use crate::query::{Answer, QueryError, QueryId};
 use crate::queues::{PublishQueues, QueuesError};
 use crate::receipt::{OnewayReceipt, SendReceipt};
+use crate::request::{CorrelationId, NoReply, ReplyMessage};
 use crate::time::Instant;
 use crate::transaction::{CheckId, CheckOutcome, TransactionCheck, TransactionError};
 use crate::wire::UniqueKey;
@@ -107,6 +108,14 @@ pub enum Output {
         /// The question.
         check: Box<TransactionCheck>,
     },
+    /// The wait for the reply to a request that a broker has stored is over. A reply may come even
+    /// before the [`Complete`](Output::Complete) of its request, which always comes as well.
+    Replied {
+        /// Which request.
+        correlation_id: CorrelationId,
+        /// The reply, its body as it was sent; or why there is none.
+        result: Result<Box<ReplyMessage>, NoReply>,
+    },
     /// The application's time to answer a check is over. Whatever it does for that may end.
     AbandonCheck {
         /// Names the question.
@@ -162,6 +171,8 @@ pub enum TimeoutReason {
     Connection,
     /// The application runs out of time to answer a check.
     Check,
+    /// A reply comes too late.
+    Reply,
     /// A wait for readiness runs out of time.
     Ready,
     /// The shutdown runs out of time.
@@ -301,6 +312,16 @@ pub enum Event {
         /// Its explanation, cut to 4 KiB.
         remark: Box<str>,
     },
+    /// A broker passed a reply on for which nobody waits: it came too late, twice, or belongs to a
+    /// request of another process.
+    StrayReply {
+        /// The broker's address.
+        address: Arc<str>,
+        /// Which request it belongs to; `None` if that is no id of this client's kind.
+        correlation_id: Option<CorrelationId>,
+        /// The producer group that has replied.
+        producer_group: Box<str>,
+    },
     /// A broker sent a request that this client does not serve.
     RequestRefused {
         /// The connection.
@@ -359,7 +380,7 @@ impl EventSet {
     pub const FAULTS: EventSet = EventSet(16);
     /// Heartbeats that failed.
     pub const HEARTBEATS: EventSet = EventSet(32);
-    /// Answers nobody waits for and requests that are not served.
+    /// Answers and replies nobody waits for, and requests that are not served.
     pub const STRAYS: EventSet = EventSet(64);
     /// Interceptors that panicked.
     pub const INTERCEPTORS: EventSet = EventSet(128);

@@ -2,7 +2,8 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use crate::invalid::InvalidMessage;
 use crate::limits;
 use crate::message::Message;
 use crate::namespace;
+use crate::request::{CorrelationId, REPLY};
 use crate::time::{ClockReading, WallTime};
 use crate::wire::{
     PropertyText, PropertyWriter, RequestCode, UniqueKey, check_property, is_reserved, property,
@@ -47,6 +49,8 @@ pub(crate) struct Special {
     pub(crate) batch: Option<Batch>,
     /// It begins a transaction.
     pub(crate) half: bool,
+    /// Somebody waits for a reply to it.
+    pub(crate) request: Option<CorrelationId>,
 }
 
 /// What kind of request carries a message.
@@ -81,8 +85,20 @@ impl PreparedMessage {
         clock: ClockReading,
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
+        PreparedMessage::with_purpose(message, unique_key, Purpose::Delivery, clock, config)
+    }
+
+    #[inline]
+    #[allow(clippy::result_large_err)]
+    fn with_purpose(
+        message: Message,
+        unique_key: UniqueKey,
+        purpose: Purpose<'_>,
+        clock: ClockReading,
+        config: &Config,
+    ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
         let rendered = check(&message, config)
-            .and_then(|()| render(&message, unique_key, None, config))
+            .and_then(|()| render(&message, unique_key, purpose, config))
             .and_then(|properties| Ok((properties.text, special(&message, clock.wall)?)));
         match rendered {
             Ok((properties, special)) => {
@@ -106,23 +122,45 @@ impl PreparedMessage {
         clock: ClockReading,
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
-        let has_level = message.has_system_property(property::DELAY);
-        let rendered = check(&message, config)
-            .and_then(|()| match has_level {
-                true => Err(InvalidMessage::DelayInTransaction),
-                false => render(&message, unique_key, Some(producer_group), config),
-            })
-            .and_then(|properties| Ok((properties.text, special(&message, clock.wall)?)));
-        match rendered {
-            Ok((properties, special)) => {
-                let mut special = special.unwrap_or_default();
-                special.sys_flag |= PREPARED;
-                special.half = true;
-                let special = Some(special);
-                Ok(PreparedMessage { message, properties, unique_key, clock, special })
-            }
-            Err(error) => Err((error, message)),
+        if message.has_system_property(property::DELAY) {
+            return Err((InvalidMessage::DelayInTransaction, message));
         }
+        let purpose = Purpose::Half(producer_group);
+        let mut prepared =
+            PreparedMessage::with_purpose(message, unique_key, purpose, clock, config)?;
+        let special = prepared.special.get_or_insert_default();
+        special.sys_flag |= PREPARED;
+        special.half = true;
+        Ok(prepared)
+    }
+
+    /// As [`PreparedMessage::new`], for a message that asks for a reply, which comes within
+    /// `time_to_live` or not at all. No other request of any process may have the same
+    /// `correlation_id`.
+    ///
+    /// # Errors
+    /// As [`PreparedMessage::new`].
+    // Java: DefaultMQProducerImpl#prepareSendRequest
+    #[allow(clippy::result_large_err)]
+    pub fn request(
+        message: Message,
+        unique_key: UniqueKey,
+        correlation_id: CorrelationId,
+        time_to_live: Duration,
+        clock: ClockReading,
+        config: &Config,
+    ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
+        let purpose = Purpose::Request(correlation_id, time_to_live);
+        let mut prepared =
+            PreparedMessage::with_purpose(message, unique_key, purpose, clock, config)?;
+        prepared.special.get_or_insert_default().request = Some(correlation_id);
+        Ok(prepared)
+    }
+
+    /// Which reply is waited for, if it is a request.
+    #[inline]
+    pub fn correlation_id(&self) -> Option<CorrelationId> {
+        self.special.as_ref()?.request
     }
 
     /// Whether it begins a transaction.
@@ -238,11 +276,51 @@ fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
     Ok(())
 }
 
-/// `transaction_group`: the group whose transaction the message begins.
+/// What a message is for, as far as its properties tell.
+#[derive(Copy, Clone)]
+enum Purpose<'a> {
+    /// To be delivered.
+    Delivery,
+    /// To begin a transaction of this group.
+    Half(&'a str),
+    /// To be replied to, within some time.
+    Request(CorrelationId, Duration),
+}
+
+impl Purpose<'_> {
+    /// Bytes of its properties at most, separators included.
+    fn room(self, config: &Config) -> usize {
+        match self {
+            Purpose::Delivery => 0,
+            Purpose::Half(group) => group.len() + 20,
+            Purpose::Request(..) => config.client_id.len() + 100,
+        }
+    }
+
+    fn render(self, out: &mut PropertyWriter, config: &Config) -> Result<(), InvalidMessage> {
+        match self {
+            Purpose::Delivery => {}
+            Purpose::Half(group) => {
+                out.push(property::TRAN_MSG, "true");
+                out.push(property::PGROUP, group);
+            }
+            Purpose::Request(correlation_id, time_to_live) => {
+                let name = property::REPLY_TO_CLIENT;
+                check_property(name, &config.client_id)
+                    .map_err(|_| InvalidMessage::PropertyValue { name: name.into() })?;
+                out.push(property::CORRELATION_ID, &correlation_id.to_string());
+                out.push(name, &config.client_id);
+                out.push(property::TTL, &time_to_live.as_millis().to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
 fn render(
     message: &Message,
     unique_key: UniqueKey,
-    transaction_group: Option<&str>,
+    purpose: Purpose<'_>,
     config: &Config,
 ) -> Result<PropertyWriter, InvalidMessage> {
     // One allocation: the fixed part is "UNIQ_KEY", "WAIT", separators and up to 56 hex digits.
@@ -251,8 +329,7 @@ fn render(
     let keys = message.keys.iter().map(|key| key.len() + 1).sum::<usize>();
     let tag = message.tag.as_ref().map_or(0, |tag| tag.len());
     let namespace = if config.namespace.is_empty() { 0 } else { config.namespace.len() + 14 };
-    let group = transaction_group.map_or(0, |group| group.len() + 20);
-    let room = own + keys + tag + namespace + group + 140;
+    let room = own + keys + tag + namespace + purpose.room(config) + 140;
     let mut out = PropertyWriter::new(config.encoding, room);
 
     for (index, (name, value)) in message.properties.iter().enumerate() {
@@ -269,10 +346,7 @@ fn render(
         }
         out.push(name, value);
     }
-    if let Some(group) = transaction_group {
-        out.push(property::TRAN_MSG, "true");
-        out.push(property::PGROUP, group);
-    }
+    purpose.render(&mut out, config)?;
     if let Some(tag) = &message.tag {
         check_property(property::TAGS, tag).map_err(|_| InvalidMessage::Tag)?;
         out.push(property::TAGS, tag);
@@ -292,7 +366,7 @@ fn render(
 /// Bytes of the properties of `message` as part of a batch, with a unique key as long as `key`. Of
 /// a message that cannot be sent, nothing: it is refused whatever it is counted for.
 pub(crate) fn entry_properties_length(message: &Message, key: UniqueKey, config: &Config) -> usize {
-    render(message, key, None, config).map_or(0, |properties| properties.length)
+    render(message, key, Purpose::Delivery, config).map_or(0, |properties| properties.length)
 }
 
 /// The names become those of folders on the broker. Java looks for the separator of the platform
@@ -327,7 +401,7 @@ fn special(message: &Message, now: WallTime) -> Result<Option<Box<Special>>, Inv
                 special.sys_flag |= PREPARED;
             }
             // Java: MQClientAPIImpl#sendMessage
-            property::MSG_TYPE if value == "reply" => special.kind = SendKind::Reply,
+            property::MSG_TYPE if value == REPLY => special.kind = SendKind::Reply,
             property::RECONSUME_TIME if retry => special.reconsume_times = number()?,
             property::MAX_RECONSUME_TIMES if retry => special.max_reconsume_times = Some(number()?),
             property::DELAY => check_delay(&mut delay, property::DELAY, true)?,

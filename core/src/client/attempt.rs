@@ -38,6 +38,10 @@ impl Client {
             self.fail(id, SendErrorKind::Timeout);
             return;
         }
+        let asks = !op.greeted && op.message.correlation_id().is_some();
+        if asks && self.greet_for(id) {
+            return;
+        }
         let chosen = match self.choose(id) {
             Ok(chosen) => chosen,
             Err(kind) => {
@@ -295,6 +299,7 @@ impl Client {
             receipt.failed_attempts.remove(index);
         }
         let half = op.message.is_half().then_some(op.detached);
+        let request = op.message.correlation_id();
         match told {
             Some(current) => self.after_stored(id, &current, &mut receipt),
             None => receipt.topic = op.message.message.take_topic(),
@@ -302,6 +307,9 @@ impl Client {
         self.ops.discard(id);
         if let Some(detached) = half {
             self.half_stored(&receipt, !detached);
+        }
+        if let Some(id) = request {
+            self.request_stored(&id);
         }
         if let Some(batch) = batch {
             return self.complete(id, Ok(Completion::StoredBatch(batch.receipts(&receipt))));
@@ -347,6 +355,8 @@ impl Client {
             && !op.is_last_attempt()
             && op.command.selection.is_free()
             && op.command.order.is_none()
+            // One more copy would be one more reply.
+            && op.message.correlation_id().is_none()
             && self.topics.get(op.topic).and_then(|topic| topic.route.as_ref()).is_some_and(
                 |route| {
                     let untried = |broker| broker != current.broker && !op.tried.contains(&broker);
@@ -490,6 +500,7 @@ impl Client {
         match op.state {
             OpState::InOrder => self.fail(id, SendErrorKind::WaitedForOrder),
             OpState::Routing => self.fail_without_route(id),
+            OpState::Greeting => self.greeting_timeout(id),
             OpState::Begun | OpState::BackingOff => self.next_attempt(id),
             OpState::Sending => self.attempt_timeout(id),
         }
@@ -628,6 +639,9 @@ impl Client {
         let op = self.ops.remove(id)?;
         if op.message.is_half() {
             self.half_ended(op.message.unique_key, &op.failed);
+        }
+        if let Some(id) = op.message.correlation_id() {
+            self.request_ended(&id);
         }
         if op.state == OpState::Routing {
             self.tidy_waiters(op.topic);

@@ -38,6 +38,8 @@ pub(super) struct Endpoint {
     timer: TimerId,
     /// Waits for a slot to dial: `true` if something but a greeting waits for it.
     in_dial_queue: Option<bool>,
+    /// The last greeting was not answered well.
+    pub(super) deaf: bool,
 }
 
 impl Client {
@@ -58,6 +60,7 @@ impl Client {
             waiting: VecDeque::new(),
             timer: TimerId::NONE,
             in_dial_queue: None,
+            deaf: false,
         });
         self.endpoints_by_address.insert(address, key);
         key

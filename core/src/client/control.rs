@@ -110,7 +110,10 @@ impl Client {
         };
         match &control.kind {
             ControlKind::RouteQuery { topic, .. } => self.query_failed(*topic, key, failure),
-            ControlKind::Heartbeat { .. } => self.heartbeat_failed(control.endpoint, failure),
+            ControlKind::Heartbeat { .. } => {
+                self.heartbeat_failed(control.endpoint, failure);
+                self.greeting_ended(control.endpoint, control.conn, false);
+            }
             ControlKind::Reach { broker } => self.reach_failed(*broker, &failure),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
             ControlKind::EndTransaction(end) => self.end_unanswered(&control, end, failure),
@@ -132,13 +135,18 @@ impl Client {
                 if let Some(session) = control.conn.and_then(|conn| self.session(conn)) {
                     session.probing &= !*probe;
                 }
-                if code != ResponseCode::SUCCESS {
+                let well = code == ResponseCode::SUCCESS;
+                if !well {
                     let failure = AttemptFailure::Answered { code, remark };
                     self.heartbeat_failed(control.endpoint, failure);
                 }
+                self.greeting_ended(control.endpoint, control.conn, well);
             }
             ControlKind::Reach { broker } => self.reach_answered(*broker, code),
-            ControlKind::Unregister { .. } => self.finish_unregistering(),
+            ControlKind::Unregister { group } => {
+                self.finish_unregistering();
+                self.be_found_again(control.conn, group);
+            }
             ControlKind::EndTransaction(end) => self.end_answered(&control, end, code, remark),
             ControlKind::Query { query, .. } => self.query_reply(*query, command, body),
         }

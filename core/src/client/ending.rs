@@ -75,7 +75,7 @@ impl Client {
     }
 
     /// Closes the client: no new sends; those open may go on until `deadline`, and so may
-    /// transactions until they are decided; then queries end, the brokers are told and the
+    /// transactions until they are decided and requests until they are replied to; then queries end, the brokers are told and the
     /// connections closed. The end is reported as [`Output::Closed`]. Further calls can only bring
     /// the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
@@ -114,6 +114,7 @@ impl Client {
             self.fail(id, SendErrorKind::Closed);
         }
         self.end_transactions();
+        self.end_requests();
         self.check_drained();
     }
 
@@ -132,7 +133,7 @@ impl Client {
     /// Goes on with the shutdown once no send is open.
     #[inline]
     pub(super) fn check_drained(&mut self) {
-        let open = self.ops.len() + self.transactions.live();
+        let open = self.ops.len() + self.transactions.live() + self.replies.len();
         if self.life == Life::Draining && open == 0 {
             self.begin_unregistering();
         }
@@ -178,6 +179,7 @@ impl Client {
         self.timers = super::Timers::new();
         self.lanes.clear();
         self.transactions = super::transaction::Transactions::default();
+        self.replies = super::Replies::new();
         self.dirty.clear();
         self.dial_queue.clear();
         self.greeting_queue.clear();

@@ -71,6 +71,7 @@ impl Client {
             "" => Cow::Borrowed(message.topic()),
             namespace => match self.topics.get(op.topic) {
                 Some(topic) => Cow::Borrowed(&*topic.wire),
+                None if op.message.kind() == SendKind::Reply => Cow::Borrowed(message.topic()),
                 // Forgotten, because the send outlives the time for which topics are remembered.
                 None => namespace::wrap(namespace, message.topic()),
             },

@@ -24,6 +24,7 @@ use crate::namespace;
 use crate::output::{Event, EventSet};
 use crate::prepared::PreparedMessage;
 use crate::receipt::SendReceipt;
+use crate::request::REPLY;
 use crate::slab::Key;
 use crate::wire::{
     Command, EncodeError, RequestCode, ResponseCode, UniqueKey, insert_fields, properties,
@@ -321,7 +322,7 @@ fn message_type(message: &PreparedMessage) -> MessageType {
             | property::TIMER_DELIVER_MS
             | START_DELIVER_TIME => return MessageType::Delay,
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => kind = MessageType::Half,
-            property::MSG_TYPE if value == "reply" => kind = MessageType::Reply,
+            property::MSG_TYPE if value == REPLY => kind = MessageType::Reply,
             _ => {}
         }
     }

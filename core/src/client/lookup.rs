@@ -338,6 +338,7 @@ impl Client {
             topic.timer = self.timers.schedule(self.now + wait, TimerKey::Topic(key));
         }
         self.tidy_waiters(key);
+        self.go_on_greeting();
     }
 
     /// Ends the sends that wait for a route, because whoever would give it refuses this client.

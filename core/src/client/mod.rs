@@ -13,7 +13,7 @@ use crate::error::{CloseReason, ConnectFailure, NotReady, SendErrorKind};
 use crate::id::{ConnId, GroupId, OpId};
 use crate::limits;
 use crate::output::{Event, EventSet, Output, TimeoutReason};
-use crate::prepared::PreparedMessage;
+use crate::prepared::{PreparedMessage, SendKind};
 use crate::rng::Rng;
 use crate::slab::{Key, Slab};
 use crate::time::Instant;
@@ -42,6 +42,7 @@ mod publish;
 mod query;
 mod queue_waiters;
 mod receive;
+mod replies;
 mod requests;
 mod selection;
 mod session;
@@ -66,6 +67,7 @@ pub use operation::{Mode, Rejected, SendCommand};
 use operation::{Op, Ops};
 use query::OpenQuery;
 use queue_waiters::QueueWaiter;
+use replies::Replies;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
@@ -106,6 +108,7 @@ pub struct Client {
     open_queries: Slab<OpenQuery>,
     transactions: Transactions,
     checks: Checks,
+    replies: Replies,
     /// Addresses that wait because too many dials are under way.
     dial_queue: VecDeque<Key>,
     /// The same for addresses that are dialled for a heartbeat alone.
@@ -174,6 +177,7 @@ impl Client {
             open_queries: Slab::new(),
             transactions: Transactions::default(),
             checks: Checks::default(),
+            replies: Replies::new(),
             dial_queue: VecDeque::new(),
             greeting_queue: VecDeque::new(),
             dials: 0,
@@ -230,6 +234,7 @@ impl Client {
             transactions: self.transactions.live(),
             decisions: self.transactions.remembered(),
             checks: self.checks.len(),
+            replies: self.replies.len(),
         }
     }
 
@@ -287,6 +292,7 @@ impl Client {
                 TimerKey::Ready(waiter) => self.ready_timeout(waiter),
                 TimerKey::QueueWaiter(waiter) => self.queue_wait_timeout(waiter),
                 TimerKey::Check(check) => self.check_timeout(check),
+                TimerKey::Reply(request) => self.reply_timeout(request),
                 TimerKey::Shutdown => self.shutdown_timeout(),
             }
         }
@@ -363,11 +369,22 @@ impl Client {
         let Some(group) = group.map(Arc::clone) else {
             return reject(SendErrorKind::Closed, message);
         };
-        let Some(topic) = self.topic(message.message.topic()) else {
+        let topic = match message.kind() {
+            // Of the cluster, and not of a tenant.
+            SendKind::Reply => self.system_topic(message.message.topic()),
+            _ => self.topic(message.message.topic()),
+        };
+        let Some(topic) = topic else {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
         };
         if message.is_half() && !self.begin_transaction(message.unique_key, &group, topic) {
             let bound = crate::error::Bound::Transactions;
+            return reject(SendErrorKind::Backpressure(bound), message);
+        }
+        if let Some(id) = message.correlation_id()
+            && !self.begin_request(id, op, command.deadline)
+        {
+            let bound = crate::error::Bound::Requests;
             return reject(SendErrorKind::Backpressure(bound), message);
         }
         let own = command.retries_max.filter(|_| !planted!(RetriesOptionIgnored));
@@ -502,4 +519,6 @@ pub struct TableSizes {
     pub decisions: usize,
     /// Checks that the application has not answered.
     pub checks: usize,
+    /// Requests that wait for a reply.
+    pub replies: usize,
 }

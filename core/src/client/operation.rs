@@ -79,6 +79,8 @@ pub(super) enum OpState {
     InOrder,
     /// Waits for the topic's route.
     Routing,
+    /// Waits until brokers know where to pass its reply on.
+    Greeting,
     /// An attempt is under way.
     Sending,
     /// Waits before the next attempt.
@@ -128,6 +130,8 @@ pub(super) struct Op {
     pub(super) weak: Option<Box<SendReceipt>>,
     /// The caller gave up after bytes had left: no further attempt.
     pub(super) detached: bool,
+    /// Brokers know where to pass its reply on, or have had their time.
+    pub(super) greeted: bool,
     /// The next attempt was not made because the budget for retries was used up.
     pub(super) withheld: bool,
     /// Busy answers so far, for the back-off.
@@ -158,6 +162,7 @@ impl Op {
             outstanding: Vec::new(),
             weak: None,
             detached: false,
+            greeted: false,
             withheld: false,
             busy: 0,
             timer: TimerId::NONE,

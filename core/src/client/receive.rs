@@ -83,8 +83,15 @@ impl Client {
         };
         session.frames += 1;
         if !command.is_response() {
-            let asks = command.code == RequestCode::CHECK_TRANSACTION_STATE.0;
-            if !asks || !self.checked(conn, command, body) {
+            let served = match RequestCode(command.code) {
+                RequestCode::CHECK_TRANSACTION_STATE => self.checked(conn, command, body),
+                RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT => {
+                    self.replied(conn, encoding, command, body);
+                    true
+                }
+                _ => false,
+            };
+            if !served {
                 self.refuse_request(conn, encoding, command);
             }
             return;
@@ -174,26 +181,41 @@ impl Client {
         });
     }
 
-    /// A producer serves no request but checks of transactions; whoever wants an answer is told so.
+    /// A producer serves no request but checks of transactions and replies; whoever wants an answer
+    /// is told so.
     // Java: NettyRemotingAbstract#processRequestCommand
     fn refuse_request(&mut self, conn: ConnId, encoding: Encoding, command: &Command<'_>) {
-        let (code, opaque) = (command.code, command.opaque);
-        let (now, unsent_max) = (self.now, self.config.unsent_bytes_max);
-        if let Some(session) = self.session(conn).filter(|_| !command.is_oneway()) {
-            // A peer that asks without reading gets no answer, so that it costs no memory, and one
-            // that asks without end gets few.
-            if session.outbox.unsent() < unsent_max && session.may_refuse(now) {
-                let encode = |out: &mut alloc::vec::Vec<u8>| {
-                    let code = ResponseCode::REQUEST_CODE_NOT_SUPPORTED;
-                    let remark = Some("this client does not serve the request");
-                    encode_response(out, encoding, opaque, code, remark, &[], &[])
-                };
-                // Refused by the encoder only for an opaque that cannot be answered.
-                let _ = session.outbox.push(Owner::Answer, &Bytes::new(), encode);
-                self.mark_dirty(conn);
-            }
+        let (code, now) = (command.code, self.now);
+        // One that asks without end gets few answers.
+        if self.session(conn).is_some_and(|session| session.may_refuse(now)) {
+            let said = ResponseCode::REQUEST_CODE_NOT_SUPPORTED;
+            let remark = "this client does not serve the request";
+            self.answer(conn, encoding, command, said, remark);
         }
         self.event(EventSet::STRAYS, || Event::RequestRefused { conn, code });
+    }
+
+    /// Answers a request of the peer, if it wants an answer.
+    pub(super) fn answer(
+        &mut self,
+        conn: ConnId,
+        encoding: Encoding,
+        command: &Command<'_>,
+        code: ResponseCode,
+        remark: &str,
+    ) {
+        let (opaque, unsent_max) = (command.opaque, self.config.unsent_bytes_max);
+        let session = self.session(conn).filter(|_| !command.is_oneway());
+        // A peer that asks without reading gets no answer, so that it costs no memory.
+        if let Some(session) = session.filter(|it| it.outbox.unsent() < unsent_max) {
+            let remark = Some(remark).filter(|remark| !remark.is_empty());
+            let encode = |out: &mut alloc::vec::Vec<u8>| {
+                encode_response(out, encoding, opaque, code, remark, &[], &[])
+            };
+            // Refused by the encoder only for an opaque that cannot be answered.
+            let _ = session.outbox.push(Owner::Answer, &Bytes::new(), encode);
+            self.mark_dirty(conn);
+        }
     }
 }
 

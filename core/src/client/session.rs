@@ -57,6 +57,8 @@ pub(super) struct Session {
     pub(super) timer_at: Instant,
     /// A probe for life is under way.
     pub(super) probing: bool,
+    /// The broker has answered a heartbeat: it knows this client by this connection.
+    pub(super) greeted: bool,
     /// Requests of the peer that were refused since then.
     pub(super) refused: (Instant, u32),
 }
@@ -81,6 +83,7 @@ impl Session {
             timer: TimerId::NONE,
             timer_at: Instant::FAR_FUTURE,
             probing: false,
+            greeted: false,
             refused: (now, 0),
         }
     }

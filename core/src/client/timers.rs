@@ -40,6 +40,8 @@ pub(super) enum TimerKey {
     QueueWaiter(u64),
     /// The application's time to answer a check is over.
     Check(CheckId),
+    /// A reply comes too late.
+    Reply(Key),
     /// The shutdown's time is over.
     Shutdown,
 }
@@ -59,6 +61,7 @@ impl TimerKey {
             TimerKey::Detector => TimeoutReason::Detector,
             TimerKey::Ready(_) => TimeoutReason::Ready,
             TimerKey::Check(_) => TimeoutReason::Check,
+            TimerKey::Reply(_) => TimeoutReason::Reply,
             TimerKey::Shutdown => TimeoutReason::Shutdown,
         }
     }

@@ -1,6 +1,7 @@
 //! Topics: their routes, and the sends that wait for one.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Topic {
     /// As it is called on the wire: with its namespace. The same allocation if there is none.
     pub(super) wire: Arc<str>,
     pub(super) route: Option<Route>,
+    /// The clusters of the brokers in the route.
+    pub(super) clusters: Arc<[Box<str>]>,
     /// Where the next choice of a queue stands in the round.
     pub(super) position: u32,
     /// The same for choices after a failed attempt.
@@ -98,18 +101,32 @@ impl Client {
         if let Some(key) = self.topics_by_name.get(name) {
             return Some(*key);
         }
-        if self.topics.len() >= limits::TOPICS_MAX {
-            return None;
-        }
         let name: Arc<str> = name.into();
         let wire = match self.config.wire_topic(&name) {
             Cow::Borrowed(_) => Arc::clone(&name),
             Cow::Owned(wire) => wire.into(),
         };
+        self.new_topic(name, wire)
+    }
+
+    /// As [`Client::topic`], for a topic that is the cluster's own and not in a namespace.
+    pub(super) fn system_topic(&mut self, name: &str) -> Option<Key> {
+        if let Some(key) = self.topics_by_name.get(name) {
+            return Some(*key);
+        }
+        let name: Arc<str> = name.into();
+        self.new_topic(Arc::clone(&name), name)
+    }
+
+    fn new_topic(&mut self, name: Arc<str>, wire: Arc<str>) -> Option<Key> {
+        if self.topics.len() >= limits::TOPICS_MAX {
+            return None;
+        }
         let key = self.topics.insert(Topic {
             name: Arc::clone(&name),
             wire,
             route: None,
+            clusters: Arc::default(),
             position: self.rng.next_u64() as u32,
             retry_position: self.rng.next_u64() as u32,
             waiting: Vec::new(),
@@ -162,6 +179,7 @@ impl Client {
     pub(super) fn adopt_route(&mut self, key: Key, route: &TopicRoute, from_default: bool) {
         let mut publish = self.publish_info(route, from_default);
         let now = self.now;
+        let clusters = clusters(route);
         let Some(topic) = self.topics.get_mut(key) else {
             return;
         };
@@ -184,6 +202,7 @@ impl Client {
         }
         let unwritable = if publish.brokers().is_empty() { unwritable(route) } else { Vec::new() };
         let known = topic.route.replace(Route { publish, snapshot: None, default_until });
+        topic.clusters = clusters;
         topic.not_found_at = None;
         topic.missing_since = None;
         topic.failures.clear();
@@ -222,6 +241,7 @@ impl Client {
             }
         }
         self.answer_queue_waiters(key);
+        self.go_on_greeting();
     }
 
     /// A broker of the default route turned out not to create topics.
@@ -250,6 +270,7 @@ impl Client {
                 self.next_attempt(op);
             }
         }
+        self.go_on_greeting();
     }
 
     /// Notes that a send was taken off its topic's list. Whether it waited for the route until now.
@@ -340,6 +361,13 @@ impl Client {
         }
         listed
     }
+}
+
+/// The clusters that a route names, once each.
+fn clusters(route: &TopicRoute) -> Arc<[Box<str>]> {
+    let named = route.brokers.iter().map(|data| &data.cluster).filter(|name| !name.is_empty());
+    let named: BTreeSet<&Box<str>> = named.take(limits::ROUTE_BROKERS_MAX).collect();
+    named.into_iter().take(limits::REPLY_CLUSTERS_MAX).cloned().collect()
 }
 
 /// The brokers of a route that has no queue to write to.

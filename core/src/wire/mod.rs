@@ -15,6 +15,7 @@ mod identifier;
 mod json;
 mod loose_json;
 mod properties;
+mod reply;
 mod route;
 mod send_header;
 mod send_response;
@@ -43,6 +44,7 @@ pub use properties::{
     push_property,
 };
 pub(crate) use properties::{PropertyText, PropertyWriter, check_property};
+pub(crate) use reply::read_reply;
 pub use route::{
     ADDRESSES_PER_BROKER_MAX, BrokerData, QueueData, RouteError, TopicQueueMapping, TopicRoute,
     decode_route,

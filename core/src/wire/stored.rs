@@ -13,6 +13,7 @@ use super::identifier::OffsetMessageId;
 use super::loose_json::quote_bare_keys;
 use super::properties::{properties, property};
 use super::text::lossy;
+use crate::compression::COMPRESSED;
 use crate::limits::{STORED_MESSAGES_MAX, TABLE_LENGTH_MAX};
 use crate::time::WallTime;
 
@@ -25,7 +26,6 @@ const MAGIC_V1: u32 = 0xdaa3_20a7;
 const MAGIC_V2: u32 = 0xdaa3_20ab;
 
 // Java: MessageSysFlag
-const COMPRESSED: i32 = 0x1;
 const BORN_HOST_IPV6: i32 = 0x10;
 const STORE_HOST_IPV6: i32 = 0x20;
 

@@ -12,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rocketmq_core::{
-    Bound, CheckId, Client as Machine, CloseReason, ConnId, GroupId, Instant, NotReady, Output,
-    QueryError, QueryErrorKind, QueuesError, SendError, SendErrorKind, TransactionErrorKind,
+    Bound, CheckId, Client as Machine, CloseReason, ConnId, GroupId, Instant, NoReply, NotReady,
+    Output, QueryError, QueryErrorKind, QueuesError, SendError, SendErrorKind,
+    TransactionErrorKind,
 };
 
 use crate::checks::CheckHandler;
@@ -24,6 +25,7 @@ use crate::discovery::Fetch;
 use crate::gather::Held;
 use crate::ledger::Ledger;
 use crate::query::OpenQueries;
+use crate::request::OpenRequests;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::{Command, Ended, QueuesSlot, ReadySlot, Request, Shared};
 use crate::signal::Source;
@@ -90,6 +92,7 @@ pub struct Driver<R: Runtime> {
     /// Who answers checks of transactions, by the same number.
     check_handlers: Vec<Option<CheckHandler>>,
     ends: OpenEnds,
+    requests: OpenRequests,
     /// The tasks in which handlers answer checks, to be told when it is too late.
     answering: BTreeMap<CheckId, Arc<Slot<()>>>,
     /// Who waits for readiness, by the number given to the machine.
@@ -164,6 +167,7 @@ impl<R: Runtime> Driver<R> {
             groups: Vec::new(),
             check_handlers: Vec::new(),
             ends: OpenEnds::default(),
+            requests: OpenRequests::default(),
             answering: BTreeMap::new(),
             ready_slots: Vec::new(),
             queues_slots: BTreeMap::new(),
@@ -445,6 +449,9 @@ impl<R: Runtime> Driver<R> {
                 Output::TransactionEnded { unique_key, result } => {
                     self.ledger.wakers.extend(self.ends.end(unique_key, result));
                 }
+                Output::Replied { correlation_id, result } => {
+                    self.ledger.wakers.extend(self.requests.end(correlation_id, result));
+                }
                 Output::CheckTransaction { id, group, check } => {
                     self.check_transaction(now, id, group, check);
                 }
@@ -579,6 +586,7 @@ impl<R: Runtime> Driver<R> {
                     let error = self.shared.not_ended(unique_key, decision);
                     self.ledger.wakers.extend(slot.end(Err(error)));
                 }
+                Command::AwaitReply { id, slot } => self.requests.enter(id, slot),
                 Command::Cancel { .. }
                 | Command::Register { .. }
                 | Command::Unregister { .. }
@@ -586,12 +594,15 @@ impl<R: Runtime> Driver<R> {
                 | Command::AbandonTransaction { .. }
                 | Command::ForgetTransaction { .. }
                 | Command::AnswerCheck { .. }
+                | Command::ForgetRequest { .. }
                 | Command::Resize { .. }
                 | Command::SetCredentials { .. }
                 | Command::SetNameServers { .. } => {}
             }
         }
         self.ends.end_all(&mut self.ledger.wakers);
+        let reason = if self.closed { NoReply::Closed } else { NoReply::DriverStopped };
+        self.requests.end_all(reason, &mut self.ledger.wakers);
         let answering = std::mem::take(&mut self.answering).into_values();
         self.ledger.wakers.extend(answering.filter_map(|slot| slot.end(())));
         for slot in self.queries.take_all() {

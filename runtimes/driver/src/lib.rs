@@ -37,6 +37,7 @@ mod options;
 mod producer;
 mod query;
 mod recall;
+mod request;
 #[doc(hidden)]
 pub mod runtime;
 mod selector;
@@ -69,17 +70,19 @@ pub use rocketmq_core::wire::{
     Encoding, OffsetMessageId, RequestCode, ResponseCode, SendStatus, UniqueKey,
 };
 // Of the calls of `Admin`.
+pub use request::{RequestError, RequestFuture};
 pub use rocketmq_core::wire::{BrokerData, QueueData, StoredMessage, TopicRoute, version_name};
 pub use rocketmq_core::{
     Address, AddressError, AddressMap, Attempt, AttemptFailure, AttemptOutcome, Bound, BrokerInfo,
     CheckOutcome, CloseReason, Compression, Config, ConfigBuilder, ConfigError, ConnectFailure,
-    Credentials, CredentialsError, CredentialsPart, CredentialsProvider, Decision, Delivery,
-    Detector, DiscoveryFailure, Event, EventSet, FetchReason, FieldError, Forbidden, GroupError,
-    Hook, Host, Interceptor, Interceptors, InvalidMessage, LatencyClass, Lease, Message,
-    MessageQueue, MessageType, Mode, NameServerFailure, NameServerUrl, NotReady, OnewayReceipt,
-    OrderKey, Periodic, PermissionReason, ProviderFailure, ProviderFuture, ProxyFailure,
-    PublishQueues, QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy,
-    QueuesError, RecallHandle, RecallHandleError, RequestContext, ResponseContext, RetryBudget,
+    CorrelationId, CorrelationIdError, Credentials, CredentialsError, CredentialsPart,
+    CredentialsProvider, Decision, Delivery, Detector, DiscoveryFailure, Event, EventSet,
+    FetchReason, FieldError, Forbidden, GroupError, Hook, Host, Interceptor, Interceptors,
+    InvalidMessage, LatencyClass, Lease, Message, MessageQueue, MessageType, Mode,
+    NameServerFailure, NameServerUrl, NoReply, NotARequest, NotReady, OnewayReceipt, OrderKey,
+    Periodic, PermissionReason, ProviderFailure, ProviderFuture, ProxyFailure, PublishQueues,
+    QueryError, QueryErrorKind, QueuePosition, QueueRange, QueueStrategy, QueuesError,
+    RecallHandle, RecallHandleError, ReplyMessage, RequestContext, ResponseContext, RetryBudget,
     SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
     TlsFailure, TopicSettings, TopicType, TransactionCheck, TransactionError, TransactionErrorKind,
     TransactionSettings, TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,

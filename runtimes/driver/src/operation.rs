@@ -4,12 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Bound, ClockReading, Completion, Instant, InvalidBatch, Message, Mode, NameServerFailure,
-    OnewayReceipt, PreparedMessage, PublishQueues, QueuesError, Selection, SelectorFailure,
-    SendError, SendErrorKind, SendReceipt,
+    Bound, ClockReading, Completion, CorrelationId, Instant, InvalidBatch, Message, Mode,
+    NameServerFailure, OnewayReceipt, PreparedMessage, PublishQueues, QueuesError, Selection,
+    SelectorFailure, SendError, SendErrorKind, SendReceipt,
 };
 
 use crate::batch;
@@ -40,6 +41,8 @@ pub(crate) enum Content {
     One(Message),
     /// Begins a transaction.
     Half(Message),
+    /// Asks for a reply within some time.
+    Request(Message, CorrelationId, Duration),
     Batch(Vec<Message>),
 }
 
@@ -47,7 +50,9 @@ impl Content {
     /// The message, or the first of a batch.
     fn first(&self) -> Option<&Message> {
         match self {
-            Content::One(message) | Content::Half(message) => Some(message),
+            Content::One(message) | Content::Half(message) | Content::Request(message, ..) => {
+                Some(message)
+            }
             Content::Batch(messages) => messages.first(),
         }
     }
@@ -55,7 +60,9 @@ impl Content {
     #[cfg(feature = "tracing")]
     fn messages(&self) -> &[Message] {
         match self {
-            Content::One(message) | Content::Half(message) => std::slice::from_ref(message),
+            Content::One(message) | Content::Half(message) | Content::Request(message, ..) => {
+                std::slice::from_ref(message)
+            }
             Content::Batch(messages) => messages,
         }
     }
@@ -63,7 +70,9 @@ impl Content {
     /// Gives everything back, because of `kind`.
     fn not_sent(self, kind: SendErrorKind) -> SendError {
         match self {
-            Content::One(message) | Content::Half(message) => SendError::not_sent(kind, message),
+            Content::One(message) | Content::Half(message) | Content::Request(message, ..) => {
+                SendError::not_sent(kind, message)
+            }
             Content::Batch(messages) => SendError::not_sent_all(kind, messages),
         }
     }
@@ -75,19 +84,22 @@ impl Content {
         called: ClockReading,
     ) -> Result<PreparedMessage, SendError> {
         let shared = producer.shared();
-        let (message, half) = match self {
-            Content::One(message) => (message, false),
-            Content::Half(message) => (message, true),
+        let config = &shared.config;
+        if let Content::Batch(messages) = self {
+            return batch::prepare(shared, messages, called);
+        }
+        let unique_key = shared.identity.next_key(called.wall, &*shared.clock);
+        let prepared = match self {
+            Content::One(message) => PreparedMessage::new(message, unique_key, called, config),
+            Content::Half(message) => {
+                // The group is registered, so it has a name.
+                let group = config.wire_group(producer.group()).unwrap_or_default();
+                PreparedMessage::half(message, unique_key, &group, called, config)
+            }
+            Content::Request(message, id, time) => {
+                PreparedMessage::request(message, unique_key, id, time, called, config)
+            }
             Content::Batch(messages) => return batch::prepare(shared, messages, called),
-        };
-        let (config, unique_key) =
-            (&shared.config, shared.identity.next_key(called.wall, &*shared.clock));
-        let prepared = if half {
-            // The group is registered, so it has a name.
-            let group = config.wire_group(producer.group()).unwrap_or_default();
-            PreparedMessage::half(message, unique_key, &group, called, config)
-        } else {
-            PreparedMessage::new(message, unique_key, called, config)
         };
         prepared.map_err(|(error, message)| {
             let kind = SendErrorKind::Invalid(error);

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rocketmq_core::wire::UniqueKey;
 use rocketmq_core::{
-    Address, Admission, Bound, CheckId, Completion, Config, Credentials, Decision, Delivery,
-    GroupError, Instant, InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey, PreparedMessage,
-    PublishQueues, Query, QueryError, QueryErrorKind, QueryId, QueuesError, Room, Selection,
-    SendError, SendErrorKind, TransactionError, TransactionErrorKind, TransactionState, WhenDown,
-    limits,
+    Address, Admission, Bound, CheckId, Completion, Config, CorrelationId, Credentials, Decision,
+    Delivery, GroupError, Instant, InvalidMessage, Mode, NotReady, OpId, OpIds, OrderKey,
+    PreparedMessage, PublishQueues, Query, QueryError, QueryErrorKind, QueryId, QueuesError, Room,
+    Selection, SendError, SendErrorKind, TransactionError, TransactionErrorKind, TransactionState,
+    WhenDown, limits,
 };
 
 use crate::checks::CheckHandler;
@@ -24,6 +24,7 @@ use crate::histogram::Recorder;
 use crate::identity::Identity;
 use crate::ledger::Counts;
 use crate::query::QuerySlot;
+use crate::request::ReplySlot;
 use crate::runtime::Clock;
 use crate::signal::Signal;
 use crate::slot::Slot;
@@ -172,6 +173,14 @@ pub(crate) enum Command {
     AnswerCheck {
         id: CheckId,
         state: TransactionState,
+    },
+    AwaitReply {
+        id: CorrelationId,
+        slot: Arc<ReplySlot>,
+    },
+    /// Nobody waits for the reply any more.
+    ForgetRequest {
+        id: CorrelationId,
     },
 }
 
@@ -547,7 +556,7 @@ impl Shared {
     }
 
     /// `false` if there is no driver any more that could answer.
-    fn push(&self, command: Command) -> bool {
+    pub(crate) fn push(&self, command: Command) -> bool {
         let mut state = self.lock();
         if state.stopped {
             return false;

@@ -121,6 +121,12 @@ impl<R: Runtime> Driver<R> {
             Command::ForgetTransaction { unique_key } => {
                 self.machine.forget_transaction(now, unique_key);
             }
+            Command::AwaitReply { id, slot } => self.requests.enter(id, slot),
+            Command::ForgetRequest { id } => {
+                if self.requests.forget(id) {
+                    self.machine.forget_request(now, id);
+                }
+            }
             Command::AnswerCheck { id, state } => {
                 self.answering.remove(&id);
                 self.machine.answer_check(now, id, state);

@@ -40,6 +40,7 @@ pub mod name_servers;
 pub mod naming;
 mod place;
 pub mod recalling;
+pub mod requesting;
 pub mod room;
 mod scene;
 pub mod selecting;
@@ -259,6 +260,14 @@ macro_rules! conformance {
                 the_end_of_the_driver_answers_who_asked, admin_calls_stay_in_the_namespace;
             recalling: a_timer_message_is_recalled, what_is_not_recalled_says_why,
                 a_broker_that_recalls_nothing_says_so;
+            requesting: a_request_gets_its_reply, every_broker_is_greeted_before_a_request_leaves,
+                a_broker_that_is_away_holds_up_the_first_request_alone,
+                a_request_without_reply_ends_in_time, the_first_reply_counts,
+                a_reply_may_come_before_the_receipt, a_reply_is_decompressed,
+                odd_pushes_are_answered, a_request_that_is_not_sent_says_so,
+                a_dropped_request_leaves_nothing_behind, close_waits_for_replies,
+                the_end_of_the_driver_ends_requests,
+                another_group_that_goes_takes_no_replies_along, only_requests_are_replied_to;
             transactions: a_transaction_is_delivered_when_it_is_committed,
                 a_transaction_that_is_rolled_back_is_not_delivered,
                 a_commit_without_answer_leaves_once_and_is_told_when_asked,

@@ -296,6 +296,8 @@ impl Broker {
         };
         if !header.batch {
             let mut message = one(command.body.clone(), header.flag, header.properties);
+            // Java: SendMessageProcessor#sendMessage.
+            message.properties.insert("CLUSTER", &config.cluster_name);
             let half = header.sys_flag & TRANSACTION_MASK == TRANSACTION_PREPARED;
             if half {
                 make_half(&mut message);
@@ -365,8 +367,11 @@ impl Broker {
             // A body without a client id makes a real broker close the connection (measured).
             return Reply::CloseConnection;
         };
-        self.clients.insert(heartbeat.client_id.clone(), context.connection);
-        self.transactions.producer_seen(&heartbeat.producer_groups, context.connection);
+        // Java: ProducerManager#registerProducer, which notes where a client is with the first
+        // heartbeat of a group on a connection alone.
+        if self.transactions.producer_seen(&heartbeat.producer_groups, context.connection) {
+            self.clients.insert(heartbeat.client_id.clone(), context.connection);
+        }
         self.heartbeats.push(HeartbeatRecord {
             at_ns: context.now_ns,
             connection: context.connection,
@@ -380,12 +385,13 @@ impl Broker {
         Reply::Answer(response)
     }
 
-    // Java: ClientManageProcessor#unregisterClient. The client stays known while another of its
-    // groups is registered; here it is forgotten when its connection closes.
+    // Java: ClientManageProcessor#unregisterClient, ProducerManager#unregisterProducer, which
+    // forgets where the client is whatever other groups it has.
     fn unregister(&mut self, context: &Context<'_>, command: &Command) -> Reply {
         let field = |name: &str| command.ext.get(name).map(str::to_owned);
         if let Some(group) = command.ext.get("producerGroup") {
             self.transactions.producer_left(group, context.connection);
+            self.clients.remove(command.ext.get("clientID").unwrap_or_default());
         }
         self.unregistrations.push(UnregisterRecord {
             at_ns: context.now_ns,

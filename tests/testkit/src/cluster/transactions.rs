@@ -57,10 +57,13 @@ struct OpenHalf {
 }
 
 impl Transactions {
-    pub(super) fn producer_seen(&mut self, groups: &[String], connection: ConnectionId) {
+    /// Whether one of the groups is new there.
+    pub(super) fn producer_seen(&mut self, groups: &[String], connection: ConnectionId) -> bool {
+        let mut new = false;
         for group in groups {
-            self.producers.entry(group.clone()).or_default().insert(connection);
+            new |= self.producers.entry(group.clone()).or_default().insert(connection);
         }
+        new
     }
 
     pub(super) fn producer_left(&mut self, group: &str, connection: ConnectionId) {

@@ -299,7 +299,9 @@ fn a_reply_reaches_the_requester_before_the_replier_hears_of_it() {
     assert_eq!(nobody.code, 1);
     assert!(nobody.remark.expect("text").contains("channel of <asker> not found"));
     bench.cluster.handle_connected(0, bench.node, requester);
-    let heartbeat = Heartbeat { client_id: "asker".into(), ..Heartbeat::default() };
+    let producer_groups = vec!["asks".into()];
+    let client_id = "asker".into();
+    let heartbeat = Heartbeat { client_id, producer_groups, ..Heartbeat::default() };
     let heartbeat = Command::request(34, 1).with_body(heartbeat.encode());
     bench.cluster.handle_bytes(0, bench.node, requester, &heartbeat.encode());
     bench.drain();

@@ -1,0 +1,322 @@
+//! Requests that wait for a reply, and the greetings by which brokers learn where replies go.
+//!
+//! A reply does not come from whoever gives it, but from the broker that it was sent to. That one
+//! passes it on over the connection on which the requesting client has greeted it: so all brokers
+//! of the cluster are greeted before the first request leaves.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::control::{Control, ControlKind};
+use super::operation::OpState;
+use super::publish::BrokerQueues;
+use super::timers::{TimerId, TimerKey};
+use super::{CancelOutcome, Client, Life};
+use crate::id::{ConnId, OpId};
+use crate::limits;
+use crate::output::{Event, EventSet, Output};
+use crate::request::{CorrelationId, NoReply, ReplyMessage, reply_topic};
+use crate::slab::{Key, Slab};
+use crate::time::Instant;
+use crate::wire::{Command, Encoding, ResponseCode, read_reply};
+
+/// The requests of a client.
+#[derive(Debug)]
+pub(super) struct Replies {
+    entries: Slab<Awaited>,
+    by_id: BTreeMap<CorrelationId, Key>,
+    /// Sends that wait until brokers are greeted.
+    ungreeted: Vec<OpId>,
+    /// There has been a request.
+    used: bool,
+}
+
+/// A request without a reply.
+#[derive(Debug)]
+struct Awaited {
+    correlation_id: CorrelationId,
+    op: OpId,
+    deadline: Instant,
+    /// Set once a broker has the request; before, the send has a deadline of its own.
+    timer: Option<TimerId>,
+}
+
+impl Replies {
+    pub(super) fn new() -> Replies {
+        let (by_id, ungreeted) = (BTreeMap::new(), Vec::new());
+        Replies { entries: Slab::new(), by_id, ungreeted, used: false }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn take(&mut self, id: &CorrelationId) -> Option<Awaited> {
+        self.entries.remove(self.by_id.remove(id)?)
+    }
+}
+
+impl Client {
+    /// Nobody waits for the reply to a request any more. If it comes, it is an
+    /// [`Event::StrayReply`]. The send goes on; see [`Client::cancel`].
+    pub fn forget_request(&mut self, now: Instant, id: CorrelationId) {
+        self.advance(now);
+        self.request_ended(&id);
+        self.check_drained();
+    }
+
+    /// Takes a request in, unless there are too many or its id is in use.
+    pub(super) fn begin_request(&mut self, id: CorrelationId, op: OpId, deadline: Instant) -> bool {
+        let replies = &mut self.replies;
+        if replies.by_id.contains_key(&id) || replies.entries.len() >= limits::REQUESTS_MAX {
+            return false;
+        }
+        replies.used = true;
+        let entry = Awaited { correlation_id: id, op, deadline, timer: None };
+        let key = replies.entries.insert(entry);
+        replies.by_id.insert(id, key);
+        true
+    }
+
+    /// A broker has stored a request: from now on it is the reply that is waited for.
+    pub(super) fn request_stored(&mut self, id: &CorrelationId) {
+        let Some(key) = self.replies.by_id.get(id).copied() else { return };
+        if let Some(entry) = self.replies.entries.get_mut(key) {
+            entry.timer = Some(self.timers.schedule(entry.deadline, TimerKey::Reply(key)));
+        }
+    }
+
+    /// The send of a request has failed, and says so itself.
+    pub(super) fn request_ended(&mut self, id: &CorrelationId) {
+        if let Some(mut timer) = self.replies.take(id).and_then(|entry| entry.timer) {
+            self.timers.cancel(&mut timer);
+        }
+    }
+
+    /// No reply has come in time.
+    pub(super) fn reply_timeout(&mut self, key: Key) {
+        let Some(id) = self.replies.entries.get(key).map(|entry| entry.correlation_id) else {
+            return;
+        };
+        self.replies.take(&id);
+        self.outputs
+            .push_back(Output::Replied { correlation_id: id, result: Err(NoReply::TimedOut) });
+        self.check_drained();
+    }
+
+    /// The client closes, and no reply is waited for any more.
+    pub(super) fn end_requests(&mut self) {
+        self.replies.ungreeted.clear();
+        for (correlation_id, key) in core::mem::take(&mut self.replies.by_id) {
+            let Some(entry) = self.replies.entries.remove(key) else { continue };
+            if let Some(mut timer) = entry.timer {
+                self.timers.cancel(&mut timer);
+                let result = Err(NoReply::Closed);
+                self.outputs.push_back(Output::Replied { correlation_id, result });
+            }
+        }
+    }
+
+    // ---- The reply --------------------------------------------------------------------------
+
+    /// A broker passes a reply on.
+    // Java: ClientRemotingProcessor#receiveReplyMessage, which answers well to whatever it can read
+    pub(super) fn replied(
+        &mut self,
+        conn: ConnId,
+        encoding: Encoding,
+        command: &Command<'_>,
+        body: &[u8],
+    ) {
+        let Some(reply) = read_reply(command, body) else {
+            let code = command.code;
+            self.answer(conn, encoding, command, ResponseCode::SYSTEM_ERROR, UNREADABLE);
+            self.event(EventSet::STRAYS, || Event::RequestRefused { conn, code });
+            return;
+        };
+        let correlation_id = reply.correlation_id();
+        let awaited = correlation_id.and_then(|id| self.replies.take(&id));
+        self.answer(conn, encoding, command, ResponseCode::SUCCESS, "");
+        match awaited {
+            Some(awaited) => self.hand_out(awaited, reply),
+            None => {
+                let address = self.address_of(conn);
+                let producer_group = reply.producer_group;
+                self.event(EventSet::STRAYS, || Event::StrayReply {
+                    address,
+                    correlation_id,
+                    producer_group,
+                });
+            }
+        }
+    }
+
+    fn hand_out(&mut self, awaited: Awaited, reply: ReplyMessage) {
+        let Awaited { correlation_id, op, timer, .. } = awaited;
+        let result = Ok(Box::new(reply));
+        self.outputs.push_back(Output::Replied { correlation_id, result });
+        match timer {
+            Some(mut timer) => self.timers.cancel(&mut timer),
+            // It has been stored, whatever its broker says of it: no further attempt.
+            None => {
+                if let CancelOutcome::Ended(error) = self.cancel(self.now, op) {
+                    self.complete(op, Err(error));
+                }
+            }
+        }
+        self.check_drained();
+    }
+
+    // ---- Greetings --------------------------------------------------------------------------
+
+    /// Greets the brokers of the cluster that have not answered a greeting on their connection.
+    /// Whether the send has to wait for that; then it goes on by itself.
+    // Java: DefaultMQProducerImpl#prepareSendRequest, which greets once when it learns of a topic
+    #[cold]
+    pub(super) fn greet_for(&mut self, id: OpId) -> bool {
+        let now = self.now;
+        let Some(op) = self.ops.get(id) else { return false };
+        let first = op.state != OpState::Greeting;
+        let remaining = op.command.deadline.saturating_since(now);
+        let waits = self.life == Life::Running && self.greet_cluster(op.topic, first);
+        let Some(op) = self.ops.get_mut(id) else { return waits };
+        if !waits {
+            op.greeted = true;
+            op.state = OpState::Begun;
+            self.timers.cancel(&mut op.timer);
+            return false;
+        }
+        if first {
+            op.state = OpState::Greeting;
+            self.timers.cancel(&mut op.timer);
+            let until = now + remaining / limits::GREETING_SHARE;
+            op.timer = self.timers.schedule(until, TimerKey::Op(id));
+        }
+        let (ungreeted, ops) = (&mut self.replies.ungreeted, &self.ops);
+        ungreeted.push(id);
+        if ungreeted.len() > 2 * self.replies.entries.len() + 64 {
+            ungreeted.retain(|id| ops.get(*id).is_some());
+        }
+        true
+    }
+
+    /// The time for greetings is over: the request leaves without them.
+    pub(super) fn greeting_timeout(&mut self, id: OpId) {
+        if let Some(op) = self.ops.get_mut(id) {
+            op.greeted = true;
+            op.state = OpState::Begun;
+        }
+        self.next_attempt(id);
+    }
+
+    /// Something that requests wait for has ended.
+    #[inline]
+    pub(super) fn go_on_greeting(&mut self) {
+        if !self.replies.ungreeted.is_empty() {
+            self.greet_again();
+        }
+    }
+
+    #[cold]
+    fn greet_again(&mut self) {
+        for id in core::mem::take(&mut self.replies.ungreeted) {
+            if self.ops.get(id).is_some_and(|op| op.state == OpState::Greeting) {
+                self.next_attempt(id);
+            }
+        }
+    }
+
+    /// Whether an answer is awaited from a broker to which replies for this topic's consumers may
+    /// be sent. `first`: those are greeted as well that did not answer before.
+    fn greet_cluster(&mut self, topic: Key, first: bool) -> bool {
+        let clusters = self.topics.get(topic).map(|topic| topic.clusters.clone());
+        let mut waits = false;
+        let mut endpoints: Vec<Key> = Vec::new();
+        for cluster in clusters.iter().flat_map(|clusters| clusters.iter()) {
+            let Some(key) = self.system_topic(&reply_topic(cluster)) else { continue };
+            if first && self.topics.get(key).is_some_and(|it| it.route.is_none()) {
+                self.look_up_replies(key);
+            }
+            let Some(topic) = self.topics.get_mut(key) else { continue };
+            topic.last_used = self.now;
+            match &topic.route {
+                Some(route) => {
+                    let brokers = route.publish.brokers().iter();
+                    let greeted = |queues: &BrokerQueues| self.brokers.get(queues.broker)?.greeted;
+                    endpoints.extend(brokers.filter_map(greeted));
+                }
+                None => waits |= topic.lookup.is_some(),
+            }
+        }
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        for endpoint in endpoints {
+            waits |= !self.is_greeted(endpoint) && self.greet(endpoint, first);
+        }
+        waits
+    }
+
+    fn look_up_replies(&mut self, key: Key) {
+        let fresh = |at: Instant| self.now.saturating_since(at) < limits::LOOKUP_INTERVAL_MIN;
+        let topic = self.topics.get(key);
+        if topic.is_some_and(|topic| !topic.not_found_at.is_some_and(fresh)) {
+            self.start_lookup(key);
+        }
+    }
+
+    fn is_greeted(&self, endpoint: Key) -> bool {
+        let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
+        let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
+        session.is_some_and(|session| session.greeted && !session.draining)
+    }
+
+    /// Greets a broker unless that is under way. Whether its answer is worth waiting for.
+    fn greet(&mut self, endpoint: Key, first: bool) -> bool {
+        let heartbeat = |kind: &ControlKind| matches!(kind, ControlKind::Heartbeat { .. });
+        let greets = |(_, it): (Key, &Control)| it.endpoint == endpoint && heartbeat(&it.kind);
+        let greets = self.controls.iter().any(greets);
+        let deaf = |client: &Client| client.endpoints.get(endpoint).is_none_or(|it| it.deaf);
+        if !greets && (first || !deaf(self)) {
+            let kind = ControlKind::Heartbeat { probe: false };
+            self.start_control(endpoint, kind, self.config.request_timeout);
+        }
+        !deaf(self)
+    }
+
+    /// A greeting was answered, well or not, or never.
+    pub(super) fn greeting_ended(&mut self, endpoint: Key, conn: Option<ConnId>, well: bool) {
+        if let Some(session) = conn.and_then(|conn| self.session(conn)) {
+            session.greeted |= well;
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.deaf = !well;
+        }
+        self.go_on_greeting();
+    }
+
+    /// A broker was told that a group has gone, and forgets with any group by which connection
+    /// replies reach this client. It notes that again with the first heartbeat of a group that it
+    /// does not know: so another group goes, and comes back.
+    // Java: ProducerManager#unregisterProducer, #registerProducer
+    pub(super) fn be_found_again(&mut self, conn: Option<ConnId>, group: &Arc<str>) {
+        let remaining = self.groups.iter().flatten().next().map(Arc::clone);
+        let (Some(conn), Some(remaining)) = (conn, remaining) else { return };
+        if self.life != Life::Running || !self.replies.used {
+            return;
+        }
+        if let Some(session) = self.session(conn) {
+            session.greeted = false;
+        }
+        let still_there = self.groups.iter().flatten().any(|known| known == group);
+        let kind = match still_there {
+            true => ControlKind::Heartbeat { probe: false },
+            false => ControlKind::Unregister { group: remaining },
+        };
+        self.start_control_first(conn, kind, self.config.request_timeout);
+    }
+}
+
+/// What a broker is told of a reply that cannot be read.
+const UNREADABLE: &str = "the reply cannot be read";
