@@ -101,5 +101,5 @@ fn no_example_is_left_out() {
             count += 1;
         }
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }
