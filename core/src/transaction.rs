@@ -222,6 +222,29 @@ pub enum TransactionErrorKind {
     DriverStopped,
 }
 
+impl TransactionErrorKind {
+    /// In lower case, as in machine-readable output.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            TransactionErrorKind::Lost(_) => "lost",
+            TransactionErrorKind::Refused { .. } => "refused",
+            TransactionErrorKind::PermissionDenied { .. } => "permission_denied",
+            TransactionErrorKind::NotUnderWay => "not_under_way",
+            TransactionErrorKind::Closed => "closed",
+            TransactionErrorKind::DriverStopped => "driver_stopped",
+        }
+    }
+
+    /// The broker's answer, if there was one.
+    pub const fn code(&self) -> Option<i32> {
+        match self {
+            TransactionErrorKind::Refused { code, .. }
+            | TransactionErrorKind::PermissionDenied { code, .. } => Some(code.0),
+            _ => None,
+        }
+    }
+}
+
 impl TransactionError {
     /// An error of which nothing but the reason is known.
     pub fn new(

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rocketmq_tokio::{Address, Config};
 
 use crate::ask::args::{
-    DiagnoseArguments, OffsetsArguments, RecallArguments, RouteArguments, TopicArguments,
-    ViewArguments,
+    DiagnoseArguments, OffsetsArguments, RecallArguments, RequestArguments, RouteArguments,
+    TopicArguments, ViewArguments,
 };
 use crate::send::args::SendArguments;
 use crate::sim::SimArguments;
@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Send messages: from the command line, of a given size, or one per line of standard input
     Send(Box<SendArguments>),
+    /// Send a message and wait for the reply to it
+    Request(Box<RequestArguments>),
     /// Show where the queues of a topic are
     Route(RouteArguments),
     /// Create topics
@@ -73,6 +75,13 @@ pub(crate) fn address_rule(text: &str) -> Result<(Address, Address), String> {
         .ok_or("write ANNOUNCED=REACHABLE, for example 172.17.0.2:10911=127.0.0.1:10911")?;
     let address = |text: &str| text.parse::<Address>().map_err(|error| error.to_string());
     Ok((address(announced)?, address(reachable)?))
+}
+
+pub(crate) fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, for example region=eu".to_owned()),
+    }
 }
 
 #[cfg(test)]

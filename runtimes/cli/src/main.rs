@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Send(arguments) => send::run(*arguments),
+        Command::Request(arguments) => ask::request(&arguments),
         Command::Route(arguments) => ask::route(&arguments),
         Command::Topic(arguments) => ask::topic(&arguments),
         Command::Offsets(arguments) => ask::offsets(&arguments),

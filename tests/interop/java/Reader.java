@@ -13,12 +13,17 @@ import java.util.TreeMap;
 import org.apache.rocketmq.acl.common.AclClientRPCHook;
 import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
+import org.apache.rocketmq.client.utils.MessageUtil;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageClientExt;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -34,6 +39,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  *   read TOPIC ...             prints everything that is stored there
  *   send TOPIC COUNT [LENGTH]  sends messages with bodies that are short, or of that length
  *   hash TOPIC KEY ...         sends a message for each key to the queue of its hash
+ *   respond TOPIC              replies to everything that is sent there, from now on
+ *   request TOPIC COUNT MS     sends requests and prints the replies
  *   sign KEY SECRET TOKEN BODY [NAME VALUE] ...  signs a request, all of it in hexadecimal behind a
  *                              dash
  *   mqadmin WORD ...           what the script of this name does
@@ -84,6 +91,10 @@ public class Reader {
                 count = send(words[1], Integer.parseInt(words[2]), length);
             } else if (words[0].equals("hash")) {
                 count = hash(words[1], Arrays.asList(words).subList(2, words.length));
+            } else if (words[0].equals("respond")) {
+                count = respond(words[1]);
+            } else if (words[0].equals("request")) {
+                count = request(words[1], Integer.parseInt(words[2]), Long.parseLong(words[3]));
             } else if (words[0].equals("sign")) {
                 count = sign(words);
             } else if (words[0].equals("mqadmin")) {
@@ -270,6 +281,42 @@ public class Reader {
             report(topic, message, producer().send(message, selector, key));
         }
         return keys.size();
+    }
+
+    private int respond(String topic) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer("respond_" + topic);
+        consumer.setNamesrvAddr(nameServer);
+        consumer.setInstanceName("respond_" + topic);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(topic, "*");
+        DefaultMQProducer producer = producer();
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            try {
+                for (MessageExt message : messages) {
+                    String body = "re: " + new String(message.getBody(), StandardCharsets.UTF_8);
+                    Message reply = MessageUtil.createReplyMessage(
+                        message, body.getBytes(StandardCharsets.UTF_8));
+                    reply.setTags("reply");
+                    reply.putUserProperty("number", message.getUserProperty("number"));
+                    producer.send(reply, 3000);
+                }
+            } catch (Exception e) {
+                e.printStackTrace();
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        return 0;
+    }
+
+    private int request(String topic, int count, long timeout) throws Exception {
+        for (int i = 0; i < count; i++) {
+            Message message = new Message(topic, "ask", "ask-" + i,
+                ("ask " + i).getBytes(StandardCharsets.UTF_8));
+            Message reply = producer().request(message, timeout);
+            OUT.println(new Line().put("topic", reply.getTopic()).content(reply).text());
+        }
+        return count;
     }
 
     private DefaultMQProducer producer() throws Exception {

@@ -116,6 +116,18 @@ impl Reader {
         lines.iter().zip(keys).map(|(line, body)| sent(line, body)).collect()
     }
 
+    /// Has a Java consumer reply to what is sent to `topic`, from now on: to a body with `re: ` and
+    /// the same, under the tag `reply` and with the property `number` of the request.
+    pub fn respond(&self, topic: &str) -> Result<()> {
+        self.ask(&format!("respond {topic}")).map(drop)
+    }
+
+    /// Has the Java producer ask `count` times, one after the other, under the keys `ask-0` and so
+    /// on, and gives what it got in reply.
+    pub fn request(&self, topic: &str, count: usize, timeout: Duration) -> Result<Vec<Value>> {
+        self.ask(&format!("request {topic} {count} {}", timeout.as_millis()))
+    }
+
     /// Runs RocketMQ's own administration tool. It reports failures as text alone: look at what it
     /// was to bring about.
     pub fn mqadmin(&self, servers: &Servers, command: &str, words: &str) -> Result<()> {

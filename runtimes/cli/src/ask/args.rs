@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use rocketmq_tokio::{Address, AddressMap, ClientOptions, Config, TopicSettings, TopicType};
+use rocketmq_tokio::{
+    Address, AddressMap, ClientOptions, Config, Message, TopicSettings, TopicType,
+};
 
 use crate::access::AccessArguments;
-use crate::args::{RuntimeName, address_rule, millis, name_servers};
+use crate::args::{RuntimeName, address_rule, millis, name_servers, property};
 use crate::transport::TransportArguments;
 
 /// Which servers to ask, and how.
@@ -62,9 +64,62 @@ impl ServerArguments {
             .address_map(map)
             .namespace(&*self.namespace)
             .request_timeout(self.timeout)
-            // That of a recall.
+            // That of a recall; a request has its own.
             .send_timeout(self.timeout);
         self.access.apply(config)?.build().map_err(|error| error.to_string())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 if there is a reply, 1 if not.\n\
+                        \n\
+                        --json prints one object with the keys outcome (replied, no_reply, \
+                        unreadable; or that of\na send: refused, not_sent, unknown, invalid), \
+                        topic, correlation_id, broker and unique_key\n(of a request that was \
+                        stored and has no reply), producer_group, tag, keys, properties, body\n\
+                        (null if it is not text), body_hex (null if it is) of the reply, \
+                        elapsed_ms and error (a text).")]
+pub(crate) struct RequestArguments {
+    /// Topic to send to
+    pub(crate) topic: String,
+
+    /// Body of the request
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) body: String,
+
+    /// Tag, by which consumers filter
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+
+    /// Keys by which the message can be found, separated by spaces
+    #[arg(long, value_name = "K1 K2 …")]
+    pub(crate) keys: Option<String>,
+
+    /// Property of the message; may be repeated
+    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
+    pub(crate) properties: Vec<(String, String)>,
+
+    /// Producer group
+    #[arg(short, long, value_name = "NAME", default_value = "rmq")]
+    pub(crate) group: String,
+
+    #[command(flatten)]
+    pub(crate) servers: ServerArguments,
+}
+
+impl RequestArguments {
+    pub(crate) fn message(&self) -> Message {
+        let mut message = Message::new(self.topic.clone(), self.body.clone());
+        if let Some(tag) = &self.tag {
+            message = message.with_tag(tag.clone());
+        }
+        for key in self.keys.iter().flat_map(|keys| keys.split_whitespace()) {
+            message = message.with_key(key.to_owned());
+        }
+        for (name, value) in &self.properties {
+            message = message.with_property(name.clone(), value.clone());
+        }
+        message
     }
 }
 

@@ -1,14 +1,16 @@
 //! Answers for machines. Every key is always there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rocketmq_tokio::{
-    Finding, QueryError, QueryErrorKind, QueueOffsets, ResponseCode, StoredMessage, Subject,
-    TopicCreation, TopicRoute,
+    CorrelationId, Finding, QueryError, QueryErrorKind, QueueOffsets, ReplyMessage, RequestError,
+    ResponseCode, StoredMessage, Subject, TopicCreation, TopicRoute,
 };
 use serde::Serialize;
 
 use super::args::CreateArguments;
+use crate::report::Outcome;
 use crate::report::json::escaped;
 use crate::text::{bounded, millis};
 
@@ -62,6 +64,69 @@ fn kind_name(kind: &QueryErrorKind) -> &'static str {
 /// Text, numbers and maps with text as keys: this cannot fail.
 fn line(value: &impl Serialize) -> String {
     escaped(&serde_json::to_string(value).unwrap_or_default())
+}
+
+#[derive(Debug, Serialize)]
+struct ReplyLine<'a> {
+    outcome: &'static str,
+    topic: &'a str,
+    correlation_id: String,
+    broker: Option<&'a str>,
+    unique_key: Option<String>,
+    producer_group: Option<&'a str>,
+    tag: Option<&'a str>,
+    keys: Option<Vec<&'a str>>,
+    properties: Option<BTreeMap<&'a str, &'a str>>,
+    body: Option<&'a str>,
+    body_hex: Option<String>,
+    elapsed_ms: f64,
+    error: Option<String>,
+}
+
+pub(super) fn replied(
+    topic: &str,
+    correlation_id: CorrelationId,
+    replied: &Result<ReplyMessage, RequestError>,
+    elapsed: Duration,
+) -> String {
+    let (outcome, receipt, reply) = match replied {
+        Ok(reply) => ("replied", None, Some(reply)),
+        Err(RequestError::NoReply { receipt, .. }) => ("no_reply", Some(receipt), None),
+        Err(RequestError::Unreadable { reply, .. }) => ("unreadable", None, Some(&**reply)),
+        Err(RequestError::Send(error)) => (Outcome::of(error).name(), None, None),
+        // A failure that this version of the tool does not know yet.
+        Err(_) => ("other", None, None),
+    };
+    let text = |reply: &'_ ReplyMessage| {
+        std::str::from_utf8(&reply.body).is_ok() && !reply.is_compressed()
+    };
+    line(&ReplyLine {
+        outcome,
+        topic,
+        correlation_id: correlation_id.to_string(),
+        broker: receipt.map(|receipt| bounded(&receipt.broker_name)),
+        unique_key: match (receipt, replied) {
+            (Some(receipt), _) => Some(receipt.unique_key.to_string()),
+            (None, Err(RequestError::Send(error))) => error.unique_key().map(|key| key.to_string()),
+            _ => None,
+        },
+        producer_group: reply.map(|reply| &*reply.producer_group),
+        tag: reply.and_then(ReplyMessage::tag),
+        keys: reply.map(|reply| reply.keys().collect()),
+        properties: reply.map(|reply| {
+            reply.properties.iter().map(|(name, value)| (&**name, &**value)).collect()
+        }),
+        body: reply
+            .filter(|reply| text(reply))
+            .and_then(|reply| std::str::from_utf8(&reply.body).ok()),
+        body_hex: reply.filter(|reply| !text(reply)).map(|reply| hex(&reply.body)),
+        elapsed_ms: millis(elapsed),
+        error: replied.as_ref().err().map(|error| bounded(&error.to_string()).to_owned()),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -241,7 +306,6 @@ pub(super) fn message(topic: &str, found: &Result<StoredMessage, QueryError>) ->
     let text = |message: &'_ StoredMessage| {
         std::str::from_utf8(&message.body).is_ok() && !message.is_compressed()
     };
-    let hex = |message: &StoredMessage| message.body.iter().map(|b| format!("{b:02x}")).collect();
     line(&MessageLine {
         topic,
         queue: message.map(|message| message.queue_id),
@@ -265,7 +329,7 @@ pub(super) fn message(topic: &str, found: &Result<StoredMessage, QueryError>) ->
         body: message
             .filter(|message| text(message))
             .and_then(|message| std::str::from_utf8(&message.body).ok()),
-        body_hex: message.filter(|message| !text(message)).map(hex),
+        body_hex: message.filter(|message| !text(message)).map(|message| hex(&message.body)),
         error: found.as_ref().err().map(error_line),
     })
 }

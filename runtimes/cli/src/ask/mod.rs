@@ -1,7 +1,7 @@
-//! `rmq route`, `rmq topic`, `rmq offsets`, `rmq view` and `rmq diagnose`.
+//! `rmq request`, `rmq route`, `rmq topic`, `rmq offsets`, `rmq view` and `rmq diagnose`.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocketmq_tokio::{
     Admin, Client, QueryError, QueueOffsets, RecallHandle, Severity, TopicCreation,
@@ -17,8 +17,8 @@ mod json;
 mod table;
 
 use args::{
-    CreateArguments, DiagnoseArguments, OffsetsArguments, RecallArguments, RouteArguments,
-    ServerArguments, TopicArguments, TopicCommand, ViewArguments,
+    CreateArguments, DiagnoseArguments, OffsetsArguments, RecallArguments, RequestArguments,
+    RouteArguments, ServerArguments, TopicArguments, TopicCommand, ViewArguments,
 };
 
 /// What a command found: lines for standard output, and whether all is well.
@@ -50,6 +50,33 @@ impl Report {
             }
         }
     }
+}
+
+/// Sends a message and waits for its reply.
+pub(crate) fn request(arguments: &RequestArguments) -> ExitCode {
+    let servers = &arguments.servers;
+    run(servers, async |client| {
+        let producer = match client.producer(&arguments.group) {
+            Ok(producer) => producer,
+            Err(error) => usage_error(&error.to_string()),
+        };
+        let start = Instant::now();
+        let request = producer.request(arguments.message(), servers.timeout);
+        let id = request.correlation_id();
+        let replied = request.await;
+        let elapsed = start.elapsed();
+        let complete = replied.is_ok();
+        match (servers.json, replied) {
+            (true, replied) => {
+                let line = json::replied(&arguments.topic, id, &replied, elapsed);
+                Report { complete, ..Report::done(vec![line]) }
+            }
+            (false, Ok(reply)) => Report::done(table::reply(&reply, elapsed)),
+            (false, Err(error)) => {
+                Report { lines: Vec::new(), failure: Some(error.to_string()), complete }
+            }
+        }
+    })
 }
 
 /// Where the queues of a topic are.

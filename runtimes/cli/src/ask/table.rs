@@ -1,8 +1,10 @@
 //! Answers for people.
 
-use rocketmq_tokio::{QueueOffsets, StoredMessage, TopicCreation, TopicRoute};
+use std::time::Duration;
 
-use crate::text::{bounded, bytes, counted, grouped};
+use rocketmq_tokio::{QueueOffsets, ReplyMessage, StoredMessage, TopicCreation, TopicRoute};
+
+use crate::text::{bounded, bytes, counted, grouped, short_millis};
 
 /// Longest part of a body that is shown.
 const BODY_MAX: usize = 4 * 1024;
@@ -91,16 +93,32 @@ pub(super) fn message(message: &StoredMessage) -> Vec<String> {
         format!("born {} since 1970, from {}", time(message.born_time), message.born_host),
         format!("stored {} since 1970, on {}", time(message.store_time), message.store_host),
     ];
-    for (name, value) in &message.properties {
-        lines.push(format!("property {name} = {}", bounded(value)));
-    }
-    let size = bytes(message.body.len() as f64);
-    let kind = if message.is_compressed() { ", compressed" } else { "" };
-    let text = std::str::from_utf8(&message.body).ok().filter(|_| !message.is_compressed());
-    lines.push(match text {
+    lines.extend(properties(&message.properties));
+    lines.push(body(&message.body, message.is_compressed()));
+    lines
+}
+
+pub(super) fn reply(reply: &ReplyMessage, elapsed: Duration) -> Vec<String> {
+    let mut lines = vec![format!(
+        "reply of group \"{}\" after {}",
+        bounded(&reply.producer_group),
+        short_millis(elapsed)
+    )];
+    lines.extend(properties(&reply.properties));
+    lines.push(body(&reply.body, reply.is_compressed()));
+    lines
+}
+
+fn properties(all: &[(Box<str>, Box<str>)]) -> impl Iterator<Item = String> {
+    all.iter().map(|(name, value)| format!("property {} = {}", bounded(name), bounded(value)))
+}
+
+fn body(body: &[u8], compressed: bool) -> String {
+    let size = bytes(body.len() as f64);
+    let kind = if compressed { ", compressed" } else { "" };
+    match std::str::from_utf8(body).ok().filter(|_| !compressed) {
         Some(text) if text.len() <= BODY_MAX => format!("body, {size}: {text}"),
         Some(text) => format!("body, {size}, the first 4 KiB: {}", bounded(text)),
         None => format!("body, {size}{kind}: not text; --json shows it"),
-    });
-    lines
+    }
 }

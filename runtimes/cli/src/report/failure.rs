@@ -2,6 +2,7 @@
 
 use rocketmq_tokio::{
     Delivery, InvalidBatch, PermissionReason, ResponseCode, SendError, SendErrorKind,
+    TransactionError,
 };
 
 use crate::text::{bounded, counted, harmless, short_millis};
@@ -47,6 +48,11 @@ pub(crate) fn line(error: &SendError, vip: bool) -> String {
         out.push('.');
     }
     harmless(&out)
+}
+
+/// The line for a transaction whose end no broker has acknowledged.
+pub(crate) fn not_decided(error: &TransactionError) -> String {
+    harmless(bounded(&error.to_string()))
 }
 
 fn advice(error: &SendError, vip: bool) -> Option<&'static str> {

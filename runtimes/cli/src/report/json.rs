@@ -9,6 +9,7 @@ use rocketmq_tokio::{
 use serde::Serialize;
 
 use super::{Ended, Outcome};
+use crate::send::args::EndName;
 use crate::text::{bounded, millis};
 
 #[derive(Debug, Serialize)]
@@ -23,6 +24,7 @@ struct Line<'a> {
     offset_message_id: Option<String>,
     recall_handle: Option<&'a str>,
     batch: Option<u64>,
+    transaction: Option<&'static str>,
     kind: Option<&'static str>,
     code: Option<i32>,
     elapsed_ms: f64,
@@ -42,15 +44,21 @@ struct AttemptLine<'a> {
     remark: Option<String>,
 }
 
-/// The line, without its end, of a message that went by itself or in this batch.
-pub(crate) fn line(ended: &Ended, batch: Option<u64>) -> String {
+/// The line, without its end, of a message that went by itself, in this batch, or in a transaction
+/// that was to end so.
+pub(crate) fn line(ended: &Ended, batch: Option<u64>, transaction: Option<EndName>) -> String {
     let outcome = ended.outcome().name();
     let mut line = match ended {
         Ended::Stored(receipt) => stored(outcome, receipt),
         Ended::Sent(receipt) => sent(outcome, receipt),
         Ended::Failed(error) => failed(outcome, error),
+        Ended::NotDecided(receipt, error) => {
+            let kind = Some(error.kind().name());
+            Line { kind, code: error.kind().code(), ..stored(outcome, receipt) }
+        }
     };
     line.batch = batch;
+    line.transaction = transaction.map(EndName::name);
     written(&line)
 }
 
@@ -108,6 +116,7 @@ fn stored<'a>(outcome: &'static str, receipt: &'a SendReceipt) -> Line<'a> {
         offset_message_id: receipt.offset_message_id.map(|id| id.to_string()),
         recall_handle: receipt.recall_handle.as_deref().map(bounded),
         batch: None,
+        transaction: None,
         kind: None,
         code: Some(code),
         elapsed_ms: millis(receipt.elapsed),
@@ -139,6 +148,7 @@ fn sent<'a>(outcome: &'static str, receipt: &'a OnewayReceipt) -> Line<'a> {
         offset_message_id: None,
         recall_handle: None,
         batch: None,
+        transaction: None,
         kind: None,
         code: None,
         elapsed_ms: millis(receipt.elapsed),
@@ -164,6 +174,7 @@ fn failed<'a>(outcome: &'static str, error: &'a SendError) -> Line<'a> {
         offset_message_id: None,
         recall_handle: None,
         batch: None,
+        transaction: None,
         kind: Some(error.kind().name()),
         code,
         elapsed_ms: millis(error.elapsed()),
@@ -229,7 +240,7 @@ mod tests {
     use super::*;
     use rocketmq_tokio::{InvalidMessage, Message};
 
-    const KEYS: [&str; 14] = [
+    const KEYS: [&str; 15] = [
         "outcome",
         "status",
         "topic",
@@ -240,6 +251,7 @@ mod tests {
         "offset_message_id",
         "recall_handle",
         "batch",
+        "transaction",
         "kind",
         "code",
         "elapsed_ms",
@@ -251,7 +263,7 @@ mod tests {
         let kind = SendErrorKind::Invalid(InvalidMessage::BodyEmpty);
         let error = SendError::not_sent(kind, Message::new("T", ""));
         let error = error.with_elapsed(Duration::from_micros(1_500));
-        let text = line(&Ended::Failed(error), None);
+        let text = line(&Ended::Failed(error), None, None);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let places: Vec<_> =
             KEYS.iter().map(|key| text.find(&format!("\"{key}\":")).unwrap()).collect();

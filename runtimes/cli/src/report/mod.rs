@@ -1,6 +1,8 @@
 //! How sends ended: for machines, for people, and summed up.
 
-use rocketmq_tokio::{Delivery, OnewayReceipt, SendError, SendErrorKind, SendReceipt, SendStatus};
+use rocketmq_tokio::{
+    Delivery, OnewayReceipt, SendError, SendErrorKind, SendReceipt, SendStatus, TransactionError,
+};
 
 pub(crate) mod failure;
 pub(crate) mod json;
@@ -16,6 +18,8 @@ pub(crate) enum Ended {
     Sent(OnewayReceipt),
     /// Without an acknowledgement.
     Failed(SendError),
+    /// As a transaction that was begun, and whose end was not acknowledged.
+    NotDecided(SendReceipt, TransactionError),
 }
 
 /// The same in one word.
@@ -36,9 +40,7 @@ impl Outcome {
     pub(crate) fn of(error: &SendError) -> Outcome {
         match (error.kind(), error.delivery()) {
             (SendErrorKind::Invalid(_) | SendErrorKind::InvalidBatch(_), _) => Outcome::Invalid,
-            (_, Delivery::NotSent) => Outcome::NotSent,
-            (_, Delivery::Refused) => Outcome::Refused,
-            (_, Delivery::Unknown) => Outcome::Unknown,
+            (_, delivery) => delivery.into(),
         }
     }
 
@@ -66,6 +68,17 @@ impl Ended {
             Ended::Stored(_) => Outcome::Acknowledged,
             Ended::Sent(_) => Outcome::Sent,
             Ended::Failed(error) => Outcome::of(error),
+            Ended::NotDecided(_, error) => error.delivery().into(),
+        }
+    }
+}
+
+impl From<Delivery> for Outcome {
+    fn from(delivery: Delivery) -> Outcome {
+        match delivery {
+            Delivery::NotSent => Outcome::NotSent,
+            Delivery::Refused => Outcome::Refused,
+            Delivery::Unknown => Outcome::Unknown,
         }
     }
 }

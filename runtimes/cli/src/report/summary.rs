@@ -48,7 +48,7 @@ impl Summary {
         let (elapsed, retried) = match ended {
             Ended::Stored(receipt) => (receipt.elapsed, !receipt.failed_attempts.is_empty()),
             Ended::Sent(receipt) => (receipt.elapsed, !receipt.failed_attempts.is_empty()),
-            Ended::Failed(_) => return,
+            Ended::Failed(_) | Ended::NotDecided(..) => return,
         };
         self.retried += u64::from(retried);
         self.bytes += body_bytes as u64;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use rocketmq_tokio::{
-    Address, Compression, Config, Encoding, MessageQueue, QueueStrategy, Selector, WhenDown,
+    Address, Compression, Config, Decision, Encoding, MessageQueue, QueueStrategy, Selector,
+    WhenDown,
 };
 
 use crate::access::AccessArguments;
-use crate::args::{RuntimeName, address_rule, millis, name_servers};
+use crate::args::{RuntimeName, address_rule, millis, name_servers, property};
 use crate::transport::TransportArguments;
 
 /// Most sends that may be open at once.
@@ -44,8 +45,8 @@ const OUTPUT: &str = "Output";
                   --json prints these keys for each message, null where unknown or of no meaning: \
                   outcome\n(acknowledged, acknowledged_weak, acknowledged_no_receipt, sent, \
                   refused, not_sent, unknown,\ninvalid), status, topic, broker, queue, offset, \
-                  unique_key, offset_message_id, recall_handle,\nbatch (its number, from 1), kind, \
-                  code, elapsed_ms, and attempts with broker, address, queue,\nstage, elapsed_ms, \
+                  unique_key, offset_message_id, recall_handle,\nbatch (its number, from 1), transaction \
+                  (commit, rollback, undecided), kind, code, elapsed_ms, and attempts with broker, address, queue,\nstage, elapsed_ms, \
                   code, remark.\n\
                   \n\
                   Example: rmq send -n 127.0.0.1:9876 --topic TopicTest --body hello --count 10"
@@ -162,6 +163,13 @@ pub(crate) struct SendArguments {
         help_heading = MESSAGES
     )]
     pub(crate) delay_level: Option<u32>,
+
+    /// Send each message as a transaction, and end that so
+    ///
+    /// The message is delivered with the commit, or never. If it is left undecided, its broker asks
+    /// the producers of --group by and by; rmq is not one of them any more.
+    #[arg(long, value_enum, value_name = "END", help_heading = MESSAGES)]
+    pub(crate) transaction: Option<EndName>,
 
     /// Queue to send to, instead of a choice by the client
     #[arg(long, value_name = "BROKER:ID", value_parser = queue, help_heading = QUEUES)]
@@ -293,6 +301,31 @@ impl From<EncodingName> for Encoding {
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EndName {
+    /// Deliver the message
+    Commit,
+    /// Never deliver the message
+    Rollback,
+    /// Leave it to other processes of the group
+    Undecided,
+}
+
+impl EndName {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        self.decision().map_or("undecided", Decision::name)
+    }
+
+    pub(crate) fn decision(self) -> Option<Decision> {
+        match self {
+            EndName::Commit => Some(Decision::Commit),
+            EndName::Rollback => Some(Decision::Rollback),
+            EndName::Undecided => None,
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
     On,
     Off,
@@ -405,13 +438,6 @@ fn topic(text: &str) -> Result<String, String> {
     // Any name server does: only the topic is checked.
     let config = Config::builder("127.0.0.1:9876").topic(text).build();
     config.map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE, for example region=eu".to_owned()),
-    }
 }
 
 fn queue(text: &str) -> Result<MessageQueue, String> {

@@ -46,7 +46,8 @@ pub(super) fn conflict(arguments: &SendArguments) -> Option<String> {
             "do not go together: there is nothing to compress; leave one of them out",
         ),
     ];
-    let mut pairs = pairs.into_iter().chain(with_batch(arguments)).chain(with_strategy(arguments));
+    let pairs = pairs.into_iter().chain(with_batch(arguments)).chain(with_strategy(arguments));
+    let mut pairs = pairs.chain(with_transaction(arguments));
     pairs.find_map(|pair| pair).or_else(|| needless_when_down(arguments))
 }
 
@@ -99,6 +100,28 @@ fn with_strategy(arguments: &SendArguments) -> [Option<String>; 3] {
         clash(strategy, selector.as_deref(), chosen),
         clash(strategy, arguments.queue.is_some().then_some("--queue"), chosen),
         clash(strategy, arguments.order_by.is_some().then_some("--order-by"), chosen),
+    ]
+}
+
+fn with_transaction(arguments: &SendArguments) -> [Option<String>; 3] {
+    let transaction = arguments.transaction.map(|_| "--transaction");
+    [
+        clash(
+            transaction,
+            arguments.batch.map(|_| "--batch"),
+            "do not go together: each message is a transaction; leave one of them out",
+        ),
+        clash(
+            transaction,
+            arguments.oneway.then_some("--oneway"),
+            "do not go together: a transaction begins with an acknowledgement; leave one of them \
+             out",
+        ),
+        clash(
+            transaction,
+            arguments.delay_level.map(|_| "--delay-level"),
+            "do not go together: brokers would drop the delay; leave one of them out",
+        ),
     ]
 }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use rocketmq_tokio::{AddressMap, ClientOptions, Config, Message, Producer, SendError};
+use rocketmq_tokio::{
+    AddressMap, ClientOptions, Config, Message, Producer, SendError, SendOptions,
+};
 use smol::channel::Receiver;
 use smol::{LocalExecutor, Timer, future};
 
@@ -24,7 +26,7 @@ mod conflicts;
 mod source;
 mod template;
 
-use args::{SendArguments, Switch};
+use args::{EndName, SendArguments, Switch};
 use source::{Content, Load, Source};
 use template::Template;
 
@@ -140,6 +142,7 @@ struct Sending {
     in_flight: u32,
     oneway: bool,
     batched: bool,
+    transaction: Option<EndName>,
     vip: bool,
     json: bool,
     single: bool,
@@ -172,6 +175,7 @@ impl Sending {
             in_flight: arguments.in_flight,
             oneway: arguments.oneway,
             batched: arguments.batch.is_some(),
+            transaction: arguments.transaction,
             vip: arguments.vip,
             json: arguments.json,
             single: total == Some(1),
@@ -229,8 +233,29 @@ impl Sending {
             let sent = self.producer.send_oneway_with(message, options).await;
             return sent.map_or_else(Ended::Failed, Ended::Sent);
         }
+        if let Some(end) = self.transaction {
+            return self.send_in_transaction(message, options, end).await;
+        }
         let stored = self.producer.send_with(message, options).await;
         stored.map_or_else(Ended::Failed, Ended::Stored)
+    }
+
+    async fn send_in_transaction(
+        &self,
+        message: Message,
+        options: SendOptions,
+        end: EndName,
+    ) -> Ended {
+        let transaction = match self.producer.begin_transaction_with(message, options).await {
+            Ok(transaction) => transaction,
+            Err(error) => return Ended::Failed(error),
+        };
+        let receipt = transaction.receipt().clone();
+        let Some(decision) = end.decision() else { return Ended::Stored(receipt) };
+        match transaction.decide(decision).await {
+            Ok(()) => Ended::Stored(receipt),
+            Err(error) => Ended::NotDecided(receipt, error),
+        }
     }
 
     async fn send_batch(&self, load: Load) {
@@ -255,11 +280,14 @@ impl Sending {
     /// Tells of a message that has ended, in this batch if it was in one.
     fn report(&self, ended: &Ended, batch: Option<u64>) {
         if self.json {
-            self.print(|| json::line(ended, batch));
+            self.print(|| json::line(ended, batch, self.transaction));
         } else {
             match ended {
                 Ended::Failed(error) => self.console.line(&failure::line(error, self.vip)),
-                Ended::Stored(receipt) if self.single => self.console.line(&stored::line(receipt)),
+                Ended::NotDecided(_, error) => self.console.line(&failure::not_decided(error)),
+                Ended::Stored(receipt) if self.single => {
+                    self.console.line(&stored::line(receipt, self.transaction));
+                }
                 Ended::Stored(_) | Ended::Sent(_) => {}
             }
         }

@@ -11,7 +11,7 @@ pub(crate) const TOPIC: &str = "Orders";
 pub(crate) const RUNTIMES: [&str; 3] = ["tokio", "smol", "async-std"];
 
 /// The keys of every line, in order.
-pub(crate) const KEYS: [&str; 14] = [
+pub(crate) const KEYS: [&str; 15] = [
     "outcome",
     "status",
     "topic",
@@ -22,6 +22,7 @@ pub(crate) const KEYS: [&str; 14] = [
     "offset_message_id",
     "recall_handle",
     "batch",
+    "transaction",
     "kind",
     "code",
     "elapsed_ms",

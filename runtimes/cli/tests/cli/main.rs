@@ -15,3 +15,4 @@ mod sim;
 mod socks;
 #[cfg(feature = "tls")]
 mod tls;
+mod transactions;

@@ -18,6 +18,7 @@ mod names;
 mod plain;
 mod questions;
 mod queues;
+mod requests;
 mod transactions;
 
 /// All cases of our client: the plain ones on every runtime and with both encodings.
@@ -67,6 +68,7 @@ const FEATURES: &[&[NamedCase]] = &[
     delays::CASES,
     queues::CASES,
     questions::CASES,
+    requests::CASES,
     access::CASES,
     transactions::CASES,
 ];

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rocketmq_driver::{
     Client, Compression, CorrelationId, Delivery, Encoding, Event, EventSet, EventStream, Message,
-    MessageQueue, NoReply, Producer, ReplyMessage, RequestError, SendErrorKind, SendReceipt, StoredMessage,
+    MessageQueue, NoReply, Producer, ReplyMessage, RequestError, SendErrorKind, SendReceipt,
+    StoredMessage,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, FrameRecord, Node, Rule, Stored};
 use rocketmq_testkit::wire::request_code::{
@@ -400,7 +401,7 @@ pub async fn odd_pushes_are_answered<H: Harness>(on: &H) {
 
 /// What fails is the send, and that is what is told.
 pub async fn a_request_that_is_not_sent_says_so<H: Harness>(on: &H) {
-    let cluster = cluster(on, 1);
+    let cluster = cluster_with(on, ClusterConfig::new().auto_create_topics(false));
     let producer = producer(on, config(&cluster));
     let error = producer.request(Message::new("Unknown", "who?"), PATIENT).await;
     let Err(RequestError::Send(error)) = error else { panic!("{error:?}") };
