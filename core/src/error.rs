@@ -16,6 +16,7 @@ use crate::message::Message;
 use crate::permission::PermissionReason;
 use crate::prepared::PreparedMessage;
 use crate::selection::SelectorFailure;
+use crate::unsuitable::Unsuitable;
 use crate::wire::{ResponseCode, SendStatus, UniqueKey};
 
 mod connection;
@@ -391,6 +392,16 @@ pub enum SendErrorKind {
         /// Its explanation, cut to 4 KiB.
         remark: Box<str>,
     },
+    /// The broker takes messages, but not this one.
+    #[error("{reason}, {code}: {remark}; {}", .reason.advice())]
+    Unsuitable {
+        /// What it has against the message.
+        reason: Unsuitable,
+        /// Its answer.
+        code: ResponseCode,
+        /// Its explanation, cut to 4 KiB.
+        remark: Box<str>,
+    },
     /// The provider of credentials gave none within the time of the send, and nothing leaves
     /// without.
     #[error(
@@ -443,6 +454,7 @@ impl SendErrorKind {
             SendErrorKind::NotPrepared { .. } => "not_prepared",
             SendErrorKind::Broker { .. } => "broker",
             SendErrorKind::PermissionDenied { .. } => "permission_denied",
+            SendErrorKind::Unsuitable { .. } => "unsuitable",
             SendErrorKind::NoCredentials(_) => "no_credentials",
             SendErrorKind::Transport => "transport",
             SendErrorKind::Backpressure(_) => "backpressure",
@@ -481,6 +493,7 @@ impl SendErrorKind {
             SendErrorKind::NotPrepared { .. } => manual!("transactions#beginning"),
             SendErrorKind::Broker { .. } => manual!("verdicts#answers"),
             SendErrorKind::PermissionDenied { .. } => manual!("verdicts#permission"),
+            SendErrorKind::Unsuitable { .. } => manual!("messages#delivered-later"),
             SendErrorKind::NoCredentials(_) => manual!("credentials#providers"),
             SendErrorKind::Transport => manual!("verdicts#transport"),
             SendErrorKind::InterceptorPanicked => manual!("verdicts#interceptors"),

@@ -78,6 +78,7 @@ mod strategy;
 mod time;
 mod tls;
 mod transaction;
+mod unsuitable;
 
 pub use address::{Address, AddressError, AddressMap, Host};
 pub use admission::{Admission, Room};
@@ -125,3 +126,4 @@ pub use transaction::{
     CheckId, CheckOutcome, Decision, TransactionCheck, TransactionError, TransactionErrorKind,
     TransactionSettings, TransactionState,
 };
+pub use unsuitable::Unsuitable;

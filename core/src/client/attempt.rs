@@ -20,6 +20,7 @@ use crate::permission::PermissionReason;
 use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::slab::Key;
 use crate::time::Instant;
+use crate::unsuitable::Unsuitable;
 use crate::wire::{Command, ResponseCode, SendStatus, StoredPlace, batch_message_ids};
 
 impl Client {
@@ -580,9 +581,11 @@ impl Client {
         let kind = match op.failed.last().map(|attempt| &attempt.failure) {
             Some(AttemptFailure::Answered { code, remark }) => {
                 let (code, remark) = (*code, remark.clone());
-                match PermissionReason::of(code, &remark) {
-                    Some(reason) => SendErrorKind::PermissionDenied { reason, code, remark },
-                    None => SendErrorKind::Broker { code, remark },
+                let denied = PermissionReason::of(code, &remark);
+                match (denied, Unsuitable::of(code, &remark)) {
+                    (Some(reason), _) => SendErrorKind::PermissionDenied { reason, code, remark },
+                    (_, Some(reason)) => SendErrorKind::Unsuitable { reason, code, remark },
+                    (None, None) => SendErrorKind::Broker { code, remark },
                 }
             }
             Some(AttemptFailure::TimedOut) => SendErrorKind::Timeout,

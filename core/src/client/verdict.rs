@@ -2,6 +2,7 @@
 
 use crate::error::Delivery;
 use crate::permission::PermissionReason;
+use crate::unsuitable::Unsuitable;
 use crate::wire::{ResponseCode, SendStatus};
 
 /// What an answer says about the attempt and what follows from it.
@@ -96,6 +97,10 @@ fn not_stored(code: ResponseCode, remark: &str, retry_codes: &[i32]) -> Verdict 
         }
         ResponseCode::TOPIC_NOT_EXIST if planted!(Row17Final) => {
             row(Refused, Next::Final, true, Fault::None)
+        }
+        // Another broker may have its timer on.
+        ResponseCode::SYSTEM_ERROR if Unsuitable::of(code, remark).is_some() => {
+            row(Refused, Next::AnotherBroker, false, Fault::None)
         }
         // Java: SendMessageProcessor#handlePutMessageResult: also an unknown or missing store
         // result, so the message may be there.

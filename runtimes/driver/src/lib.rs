@@ -85,7 +85,8 @@ pub use rocketmq_core::{
     RecallHandle, RecallHandleError, ReplyMessage, RequestContext, ResponseContext, RetryBudget,
     SelectorFailure, SendAttempt, SendContext, SendError, SendErrorKind, SendReceipt, Stage,
     TlsFailure, TopicSettings, TopicType, TransactionCheck, TransactionError, TransactionErrorKind,
-    TransactionSettings, TransactionState, UnwritableBroker, UrlError, WallTime, WhenDown,
+    TransactionSettings, TransactionState, Unsuitable, UnwritableBroker, UrlError, WallTime,
+    WhenDown,
 };
 pub use selector::Selector;
 pub use socks::{Socks5, Socks5Error};

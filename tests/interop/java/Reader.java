@@ -306,6 +306,17 @@ public class Reader {
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         consumer.start();
+        // The first try to share the queues may come before the brokers know the consumer, and the
+        // next one 20 s later.
+        int queues = consumer.fetchSubscribeMessageQueues(topic).size();
+        Map<?, ?> assigned =
+            consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable();
+        for (int i = 0; assigned.size() < queues; i++) {
+            if (i > 1000) {
+                throw new IllegalStateException(assigned.size() + " of " + queues + " queues");
+            }
+            Thread.sleep(50);
+        }
         return 0;
     }
 

@@ -18,13 +18,14 @@ mod errors;
 mod interceptor;
 #[path = "../../../runtimes/tokio/examples/ordered.rs"]
 mod ordered;
+#[path = "../../../runtimes/tokio/examples/request.rs"]
+mod request;
 #[path = "../../../runtimes/tokio/examples/send.rs"]
 mod send;
 #[path = "../../../runtimes/tokio/examples/shutdown.rs"]
 mod shutdown;
 #[path = "../../../runtimes/tokio/examples/tls.rs"]
 mod tls;
-
 #[path = "../../../runtimes/tokio/examples/transaction.rs"]
 mod transaction;
 
@@ -46,6 +47,11 @@ fn the_example_admin_runs() {
 #[test]
 fn the_example_transaction_runs() {
     on_a_cluster_of_its_own(async |name_servers| transaction::run(name_servers).await);
+}
+
+#[test]
+fn the_example_request_runs() {
+    on_a_cluster_of_its_own(async |name_servers| request::run(name_servers).await);
 }
 
 #[test]
@@ -101,5 +107,5 @@ fn no_example_is_left_out() {
             count += 1;
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }

@@ -158,9 +158,9 @@ fn sent<'a>(outcome: &'static str, receipt: &'a OnewayReceipt) -> Line<'a> {
 
 fn failed<'a>(outcome: &'static str, error: &'a SendError) -> Line<'a> {
     let code = match error.kind() {
-        SendErrorKind::Broker { code, .. } | SendErrorKind::PermissionDenied { code, .. } => {
-            Some(code.0)
-        }
+        SendErrorKind::Broker { code, .. }
+        | SendErrorKind::PermissionDenied { code, .. }
+        | SendErrorKind::Unsuitable { code, .. } => Some(code.0),
         _ => None,
     };
     Line {

@@ -9,6 +9,7 @@
 //! | [`back_pressure`] | what happens when too much is in flight |
 //! | [`batches`] | batches, given and automatic, and compression |
 //! | [`transactions`] | messages that are delivered if some work is done |
+//! | [`requests`] | messages whose sender waits for a reply |
 //! | [`names`] | name servers, addresses, namespaces, client ids, groups |
 //! | [`credentials`] | access control: keys, tokens, providers, refusals |
 //! | `tls` (with the feature) | encrypted connections, whom the client trusts |
@@ -50,6 +51,9 @@ pub mod batches {}
 
 #[doc = include_str!("transactions.md")]
 pub mod transactions {}
+
+#[doc = include_str!("requests.md")]
+pub mod requests {}
 
 #[doc = include_str!("names.md")]
 pub mod names {}
@@ -93,10 +97,10 @@ mod tests {
     use rocketmq_core::wire::{ResponseCode, SendStatus};
     use rocketmq_core::{
         Bound, InvalidBatch, InvalidMessage, PermissionReason, ProviderFailure, SelectorFailure,
-        SendErrorKind,
+        SendErrorKind, Unsuitable,
     };
 
-    const PAGES: [(&str, &str); 18] = [
+    const PAGES: [(&str, &str); 19] = [
         ("verdicts", include_str!("verdicts.md")),
         ("messages", include_str!("messages.md")),
         ("queues", include_str!("queues.md")),
@@ -104,6 +108,7 @@ mod tests {
         ("back_pressure", include_str!("back_pressure.md")),
         ("batches", include_str!("batches.md")),
         ("transactions", include_str!("transactions.md")),
+        ("requests", include_str!("requests.md")),
         ("names", include_str!("names.md")),
         ("credentials", include_str!("credentials.md")),
         ("tls", include_str!("tls.md")),
@@ -149,6 +154,7 @@ mod tests {
             Kind::NotPrepared { status: SendStatus::FlushDiskTimeout },
             Kind::Broker { code, remark },
             Kind::PermissionDenied { reason, code, remark: "".into() },
+            Kind::Unsuitable { reason: Unsuitable::NoTimer, code, remark: "".into() },
             Kind::NoCredentials(ProviderFailure::TimedOut),
             Kind::Transport,
             Kind::Backpressure(Bound::Bytes),

@@ -3,12 +3,18 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rocketmq_interop::{Comparison, Context, Outcome, ReadBack, Result, Sent, compare};
-use rocketmq_tokio::{Message, QueryErrorKind, RecallHandle, SendReceipt, WallTime};
+use rocketmq_tokio::{
+    Message, QueryErrorKind, RecallHandle, SendErrorKind, SendReceipt, Unsuitable, WallTime,
+};
 
 use super::{NamedCase, Setting, expect, sent, since, text};
 
-pub(super) const CASES: &[NamedCase] =
-    &[("delay by level", by_level), ("delay by time", by_time), ("recall", recall)];
+pub(super) const CASES: &[NamedCase] = &[
+    ("delay by level", by_level),
+    ("delay by time", by_time),
+    ("delay too long", too_long),
+    ("recall", recall),
+];
 
 /// The suite has brokers count in tenths of a second, and they round down.
 const PRECISION: i64 = 100;
@@ -107,6 +113,27 @@ fn by_time(context: &Context, setting: Setting) -> Result<Comparison> {
         expect(handles == [false; 3], || format!("handles: {handles:?}"))?;
     }
     Ok(compare(&sent, &read).exactly_once())
+}
+
+/// Further away than the three days that brokers allow.
+fn too_long(context: &Context, setting: Setting) -> Result<Comparison> {
+    let topic = context.topic("too_long");
+    context.servers.create_topic(&topic, 1)?;
+    let message = Message::new(topic.clone(), "much later");
+    let message = message.deliver_after(Duration::from_secs(4 * 24 * 3_600));
+    let config = setting.config(context);
+    let result = setting.run(config, async |_, producer| producer.send(message.clone()).await)?;
+    if !since(context, "5.0") {
+        // These know no timer, and say nothing about it.
+        let receipt = result.map_err(text)?;
+        let sent = sent(&message, receipt.unique_key.to_string(), Outcome::Stored);
+        return Ok(compare(&[sent], &context.reader.read(&[&topic])?).exactly_once());
+    }
+    match result.as_ref().map_err(|error| error.kind()) {
+        Err(SendErrorKind::Unsuitable { reason: Unsuitable::DelayTooLong, .. }) => {}
+        other => return Err(format!("four days are too long, and we got {other:?}")),
+    }
+    Ok(compare(&[super::told(&message, result)], &context.reader.read(&[&topic])?))
 }
 
 /// Of two messages for later one is taken back: the other comes, and is too late then.

@@ -1,7 +1,7 @@
 //! The table of what an answer means, row by row, end to end.
 
 use rocketmq_core::wire::{ResponseCode, SendStatus};
-use rocketmq_core::{AttemptFailure, Delivery, PermissionReason, SendErrorKind, Stage};
+use rocketmq_core::{AttemptFailure, Delivery, PermissionReason, SendErrorKind, Stage, Unsuitable};
 use rocketmq_testkit::cluster::{Fault, Rule};
 use rocketmq_testkit::world::SendSpec;
 
@@ -86,6 +86,50 @@ fn every_refusal_has_its_verdict_kind_and_next_step() {
         }
         assert_eq!(world.frames_of(id).len(), attempts.len());
         assert!(world.cluster().stored(TOPIC).len() == 1, "only the one that warmed up");
+        world.finish();
+    }
+}
+
+#[test]
+fn what_brokers_have_against_a_message_is_told_apart() {
+    let rows = [
+        (
+            1,
+            "accurate timer message is not enabled, timerWheelEnable is false",
+            Unsuitable::NoTimer,
+            3,
+        ),
+        (
+            13,
+            "timer message illegal, the delay time should not be bigger than the max delay \
+             259200000ms; or if set del msg, the delay time should be bigger than the current time",
+            Unsuitable::DelayTooLong,
+            1,
+        ),
+        (
+            13,
+            "TopicMessageType validate failed, the expected type is FIFO, but actual type is DELAY",
+            Unsuitable::TopicType,
+            1,
+        ),
+    ];
+    for (code, text, expected, attempts) in rows {
+        let mut world = warm(2);
+        for node in [A, B] {
+            script_sends(&mut world, node, Fault::answer(code, text));
+        }
+        let id = world.send(TOPIC, "m");
+        let outcome = world.wait(id);
+        let error = outcome.error().unwrap_or_else(|| panic!("{code} {text}: {outcome:?}"));
+        let kind = SendErrorKind::Unsuitable {
+            reason: expected,
+            code: ResponseCode(code),
+            remark: text.into(),
+        };
+        assert_eq!(error.kind(), &kind);
+        assert_eq!(error.delivery(), Delivery::Refused);
+        assert_eq!(error.attempts().len(), attempts, "{text}");
+        assert!(error.to_string().contains(expected.advice()), "{error}");
         world.finish();
     }
 }

@@ -378,7 +378,9 @@ impl Story<'_> {
                 }
                 last.and_then(|_| object(17, "there was a route"))
             }
-            SendErrorKind::Broker { code, .. } => self.refused(code.0, false),
+            SendErrorKind::Broker { code, .. } | SendErrorKind::Unsuitable { code, .. } => {
+                self.refused(code.0, false)
+            }
             SendErrorKind::PermissionDenied { code, .. } => self.refused(code.0, true),
             SendErrorKind::Transport => self.transport(last),
             SendErrorKind::TopicNotFound
