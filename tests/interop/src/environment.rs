@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::{Result, sha256};
 
-const POM: &str = include_str!("../java/pom.xml");
+const POM: (&str, &str) = ("pom.xml", include_str!("../java/pom.xml"));
+const PROXY_POM: (&str, &str) = ("proxy.xml", include_str!("../java/proxy.xml"));
 const SOURCES: [(&str, &str); 2] = [
     ("Guard.java", include_str!("../java/Guard.java")),
     ("Reader.java", include_str!("../java/Reader.java")),
@@ -35,6 +36,13 @@ impl Environment {
         let known = self.class_paths.get(version).map(String::as_str);
         known.ok_or_else(|| format!("the environment was not asked for version {version}"))
     }
+
+    /// That of the proxy, which is resolved when it is asked for.
+    pub(crate) fn proxy_class_path(&self, version: &str) -> Result<String> {
+        let own = self.class_path(version)?;
+        let classes = own.split(':').next().unwrap_or_default();
+        Ok(format!("{classes}:{}", jars(&self.cache, version, PROXY_POM)?))
+    }
 }
 
 /// Finds Java (11 or newer) and resolves, once per version, what RocketMQ `versions` need.
@@ -55,7 +63,7 @@ pub fn environment(cache: &Path, versions: &[&str]) -> Result<Environment> {
     fs::create_dir_all(&cache).map_err(|e| format!("cannot create {}: {e}", cache.display()))?;
     let mut class_paths = BTreeMap::new();
     for &version in versions {
-        let jars = jars(&cache, version)?;
+        let jars = jars(&cache, version, POM)?;
         let classes = compile(&cache, version, &jars)?;
         class_paths.insert(version.to_owned(), format!("{}:{jars}", classes.display()));
     }
@@ -81,8 +89,8 @@ fn release_of(text: &str) -> Option<u32> {
 }
 
 /// The class path of one version, from the cache if every jar of it is still there.
-fn jars(cache: &Path, version: &str) -> Result<String> {
-    let file = cache.join(format!("cp-{version}.txt"));
+fn jars(cache: &Path, version: &str, (name, text): (&str, &str)) -> Result<String> {
+    let file = cache.join(format!("cp-{name}-{version}.txt"));
     if let Ok(text) = fs::read_to_string(&file) {
         let text = text.trim();
         if !text.is_empty() && text.split(':').all(|jar| Path::new(jar).exists()) {
@@ -93,10 +101,10 @@ fn jars(cache: &Path, version: &str) -> Result<String> {
     if !found.is_ok_and(|output| output.status.success()) {
         return Err("no maven".to_owned());
     }
-    let pom = cache.join("pom.xml");
-    write(&pom, POM)?;
+    let pom = cache.join(name);
+    write(&pom, text)?;
     // Resolved beside its place and moved there: another run may be reading it.
-    let fresh = cache.join(format!("cp-{version}-{}.txt", std::process::id()));
+    let fresh = cache.join(format!("cp-{name}-{version}-{}.txt", std::process::id()));
     let output = Command::new("mvn")
         .args(["-q", "-B", "dependency:build-classpath", "-f"])
         .arg(&pom)

@@ -84,6 +84,7 @@ impl Launch {
             .arg(format!("@{}", file.display()))
             .current_dir(&self.home)
             .env("ROCKETMQ_HOME", &self.home)
+            .env("RMQ_PROXY_HOME", &self.home)
             .env("NAMESRV_ADDR", "")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -545,7 +545,7 @@ fn has_room(folder: &Path) -> bool {
 ///
 /// Below the range from which systems take ports for outgoing connections, so that nobody gets the
 /// port of a broker that is down for a moment.
-fn free_ports() -> Result<u16> {
+pub(crate) fn free_ports() -> Result<u16> {
     const BLOCKS: usize = 3000;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     // Processes that run at the same time begin far from each other.

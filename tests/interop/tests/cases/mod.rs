@@ -16,6 +16,7 @@ mod encrypted;
 mod faults;
 mod names;
 mod plain;
+mod proxied;
 mod questions;
 mod queues;
 mod requests;
@@ -51,6 +52,16 @@ pub(crate) fn all() -> Vec<Case> {
                     add(name, *case);
                 }
             }
+        }
+    }
+    for (name, case) in proxied::CASES {
+        for (runtime, encoding) in
+            [(Runtime::Tokio, Encoding::Json), (Runtime::Smol, Encoding::Binary)]
+        {
+            let setting = Setting { runtime, encoding };
+            let (encoding, runtime) = (setting.encoding_name(), runtime.name());
+            let one = Case::new(encoding, runtime, name, move |c: &Context| case(c, setting));
+            cases.push(one.only_on(&["5.5.0"]));
         }
     }
     for (name, case) in transactions::LONG {
