@@ -139,7 +139,7 @@ impl PreparedMessage {
     /// `correlation_id`.
     ///
     /// # Errors
-    /// As [`PreparedMessage::new`].
+    /// As [`PreparedMessage::new`], or if the message is a reply.
     // Java: DefaultMQProducerImpl#prepareSendRequest
     #[allow(clippy::result_large_err)]
     pub fn request(
@@ -150,6 +150,11 @@ impl PreparedMessage {
         clock: ClockReading,
         config: &Config,
     ) -> Result<PreparedMessage, (InvalidMessage, Message)> {
+        // Brokers would pass it back as the reply to itself.
+        if let Some(name) = REPLY_PROPERTIES.into_iter().find(|it| message.has_system_property(it))
+        {
+            return Err((InvalidMessage::PropertyReserved { name: name.into() }, message));
+        }
         let purpose = Purpose::Request(correlation_id, time_to_live);
         let mut prepared =
             PreparedMessage::with_purpose(message, unique_key, purpose, clock, config)?;
@@ -223,6 +228,9 @@ impl PreparedMessage {
         self.message
     }
 }
+
+/// What makes a message a reply.
+const REPLY_PROPERTIES: [&str; 2] = [property::MSG_TYPE, property::CORRELATION_ID];
 
 /// Marks the message that begins a transaction.
 // Java: MessageSysFlag#TRANSACTION_PREPARED_TYPE

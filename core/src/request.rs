@@ -179,9 +179,10 @@ impl fmt::Display for NoReply {
 
 impl Message {
     /// The reply to a message that was sent as a request; send it like any other message, and the
-    /// broker passes it on to whoever waits for it. A reply that nobody waits for any more is
-    /// refused with
-    /// [`ResponseCode::SYSTEM_ERROR`](crate::wire::ResponseCode::SYSTEM_ERROR).
+    /// broker passes it on to whoever waits for it. If that client is not connected to the broker,
+    /// the answer is
+    /// [`ResponseCode::SYSTEM_ERROR`](crate::wire::ResponseCode::SYSTEM_ERROR), and whether the
+    /// reply is stored all the same is not known.
     ///
     /// # Errors
     /// If `request` is not a request, or has not come from a broker.

@@ -14,13 +14,19 @@ pub enum Unsuitable {
     /// It is to be delivered later than the broker allows.
     DelayTooLong,
     /// The topic takes messages of another type: one with a time of delivery went to a topic for
-    /// ordered ones, say.
+    /// ordered ones, say. Proxies look at that, and brokers do not.
     TopicType,
+    /// The topic has no type that is known, mostly because it does not exist: proxies do not create
+    /// topics.
+    NoTopicType,
 }
+
+const UNSPECIFIED: &str = "TopicMessageType validate failed, the expected type is UNSPECIFIED";
 
 /// The first words of remarks, and the code with which they come.
 // Java: SendMessageProcessor#handlePutMessageResult [5.0]; DefaultTopicMessageTypeValidator
-const REMARKS: [(ResponseCode, &str, Unsuitable); 3] = [
+const REMARKS: [(ResponseCode, &str, Unsuitable); 4] = [
+    (ResponseCode::MESSAGE_ILLEGAL, UNSPECIFIED, Unsuitable::NoTopicType),
     (ResponseCode::SYSTEM_ERROR, "accurate timer message is not enabled", Unsuitable::NoTimer),
     (ResponseCode::MESSAGE_ILLEGAL, "timer message illegal", Unsuitable::DelayTooLong),
     (ResponseCode::MESSAGE_ILLEGAL, "TopicMessageType validate failed", Unsuitable::TopicType),
@@ -38,8 +44,9 @@ impl Unsuitable {
     /// assert_eq!(reason, Some(Unsuitable::NoTimer));
     /// ```
     pub fn of(code: ResponseCode, remark: &str) -> Option<Unsuitable> {
-        let says =
-            |(with, words, _): &&(ResponseCode, &str, _)| code == *with && remark.contains(words);
+        let says = |(with, words, _): &&(ResponseCode, &str, _)| {
+            code == *with && remark.starts_with(words)
+        };
         REMARKS.iter().find(says).map(|(_, _, reason)| *reason)
     }
 
@@ -52,6 +59,9 @@ impl Unsuitable {
             Unsuitable::DelayTooLong => {
                 "deliver it sooner, or raise timerMaxDelaySec on the broker"
             }
+            Unsuitable::NoTopicType => {
+                "check its name, or create it, with a type on servers of 5.x"
+            }
             Unsuitable::TopicType => "use a topic of the type of the message, or one of type MIXED",
         }
     }
@@ -62,6 +72,7 @@ impl fmt::Display for Unsuitable {
         f.write_str(match self {
             Unsuitable::NoTimer => "the broker has no timer",
             Unsuitable::DelayTooLong => "the broker allows no delay as long",
+            Unsuitable::NoTopicType => "the topic does not exist, or has no type",
             Unsuitable::TopicType => "the topic takes messages of another type",
         })
     }

@@ -309,8 +309,8 @@ impl Client {
         if let Some(detached) = half {
             self.half_stored(&receipt, !detached);
         }
-        if let Some(id) = request {
-            self.request_stored(&id);
+        if let Some(request) = request {
+            self.request_stored(&request, id);
         }
         if let Some(batch) = batch {
             return self.complete(id, Ok(Completion::StoredBatch(batch.receipts(&receipt))));
@@ -643,8 +643,8 @@ impl Client {
         if op.message.is_half() {
             self.half_ended(op.message.unique_key, &op.failed);
         }
-        if let Some(id) = op.message.correlation_id() {
-            self.request_ended(&id);
+        if let Some(request) = op.message.correlation_id() {
+            self.request_failed(&request, id);
         }
         if op.state == OpState::Routing {
             self.tidy_waiters(op.topic);

@@ -18,7 +18,7 @@ use crate::output::{Event, EventSet};
 use crate::query::QueryRequest;
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::wire::{Command, ResponseCode};
+use crate::wire::{Command, ResponseCode, property};
 
 /// What a request is for.
 #[derive(Clone, PartialEq, Debug)]
@@ -115,7 +115,10 @@ impl Client {
                 self.greeting_ended(control.endpoint, control.conn, false);
             }
             ControlKind::Reach { broker } => self.reach_failed(*broker, &failure),
-            ControlKind::Unregister { .. } => self.finish_unregistering(),
+            ControlKind::Unregister { group } => {
+                self.finish_unregistering();
+                self.be_found_again(control.conn, group);
+            }
             ControlKind::EndTransaction(end) => self.end_unanswered(&control, end, failure),
             ControlKind::Query { query, .. } => self.query_lost(*query, failure),
         }
@@ -147,7 +150,11 @@ impl Client {
                 self.finish_unregistering();
                 self.be_found_again(control.conn, group);
             }
-            ControlKind::EndTransaction(end) => self.end_answered(&control, end, code, remark),
+            ControlKind::EndTransaction(end) => {
+                // Java: proxy AbstractRemotingActivity#writeResponse; brokers add nothing here.
+                let proxied = command.ext_fields.get(property::MSG_REGION).is_some();
+                self.end_answered(&control, end, code, remark, proxied);
+            }
             ControlKind::Query { query, .. } => self.query_reply(*query, command, body),
         }
     }

@@ -75,9 +75,9 @@ impl Client {
     }
 
     /// Closes the client: no new sends; those open may go on until `deadline`, and so may
-    /// transactions until they are decided and requests until they are replied to; then queries end, the brokers are told and the
-    /// connections closed. The end is reported as [`Output::Closed`]. Further calls can only bring
-    /// the deadline forward.
+    /// transactions until they are decided and requests until they are replied to; then queries
+    /// end, the brokers are told and the connections closed. The end is reported as
+    /// [`Output::Closed`]. Further calls can only bring the deadline forward.
     pub fn shutdown(&mut self, now: Instant, deadline: Instant) {
         self.advance(now);
         if self.life == Life::Running {

@@ -186,8 +186,9 @@ impl Client {
     // Java: NettyRemotingAbstract#processRequestCommand
     fn refuse_request(&mut self, conn: ConnId, encoding: Encoding, command: &Command<'_>) {
         let (code, now) = (command.code, self.now);
+        let answered = !command.is_oneway();
         // One that asks without end gets few answers.
-        if self.session(conn).is_some_and(|session| session.may_refuse(now)) {
+        if answered && self.session(conn).is_some_and(|session| session.may_refuse(now)) {
             let said = ResponseCode::REQUEST_CODE_NOT_SUPPORTED;
             let remark = "this client does not serve the request";
             self.answer(conn, encoding, command, said, remark);

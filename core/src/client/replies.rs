@@ -29,8 +29,6 @@ pub(super) struct Replies {
     by_id: BTreeMap<CorrelationId, Key>,
     /// Sends that wait until brokers are greeted.
     ungreeted: Vec<OpId>,
-    /// There has been a request.
-    used: bool,
 }
 
 /// A request without a reply.
@@ -46,7 +44,7 @@ struct Awaited {
 impl Replies {
     pub(super) fn new() -> Replies {
         let (by_id, ungreeted) = (BTreeMap::new(), Vec::new());
-        Replies { entries: Slab::new(), by_id, ungreeted, used: false }
+        Replies { entries: Slab::new(), by_id, ungreeted }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -63,7 +61,9 @@ impl Client {
     /// [`Event::StrayReply`]. The send goes on; see [`Client::cancel`].
     pub fn forget_request(&mut self, now: Instant, id: CorrelationId) {
         self.advance(now);
-        self.request_ended(&id);
+        if let Some(mut timer) = self.replies.take(&id).and_then(|entry| entry.timer) {
+            self.timers.cancel(&mut timer);
+        }
         self.check_drained();
     }
 
@@ -73,7 +73,6 @@ impl Client {
         if replies.by_id.contains_key(&id) || replies.entries.len() >= limits::REQUESTS_MAX {
             return false;
         }
-        replies.used = true;
         let entry = Awaited { correlation_id: id, op, deadline, timer: None };
         let key = replies.entries.insert(entry);
         replies.by_id.insert(id, key);
@@ -81,17 +80,19 @@ impl Client {
     }
 
     /// A broker has stored a request: from now on it is the reply that is waited for.
-    pub(super) fn request_stored(&mut self, id: &CorrelationId) {
+    pub(super) fn request_stored(&mut self, id: &CorrelationId, op: OpId) {
         let Some(key) = self.replies.by_id.get(id).copied() else { return };
-        if let Some(entry) = self.replies.entries.get_mut(key) {
+        // Of two sends with one id, which a caller should not make, each sees its own.
+        if let Some(entry) = self.replies.entries.get_mut(key).filter(|entry| entry.op == op) {
             entry.timer = Some(self.timers.schedule(entry.deadline, TimerKey::Reply(key)));
         }
     }
 
     /// The send of a request has failed, and says so itself.
-    pub(super) fn request_ended(&mut self, id: &CorrelationId) {
-        if let Some(mut timer) = self.replies.take(id).and_then(|entry| entry.timer) {
-            self.timers.cancel(&mut timer);
+    pub(super) fn request_failed(&mut self, id: &CorrelationId, op: OpId) {
+        let key = self.replies.by_id.get(id).copied();
+        if key.and_then(|key| self.replies.entries.get(key)).is_some_and(|entry| entry.op == op) {
+            self.replies.take(id);
         }
     }
 
@@ -131,8 +132,10 @@ impl Client {
         body: &[u8],
     ) {
         let Some(reply) = read_reply(command, body) else {
-            let code = command.code;
-            self.answer(conn, encoding, command, ResponseCode::SYSTEM_ERROR, UNREADABLE);
+            let (code, now) = (command.code, self.now);
+            if self.session(conn).is_some_and(|session| session.may_refuse(now)) {
+                self.answer(conn, encoding, command, ResponseCode::SYSTEM_ERROR, UNREADABLE);
+            }
             self.event(EventSet::STRAYS, || Event::RequestRefused { conn, code });
             return;
         };
@@ -197,7 +200,7 @@ impl Client {
         let (ungreeted, ops) = (&mut self.replies.ungreeted, &self.ops);
         ungreeted.push(id);
         if ungreeted.len() > 2 * self.replies.entries.len() + 64 {
-            ungreeted.retain(|id| ops.get(*id).is_some());
+            ungreeted.retain(|id| ops.get(*id).is_some_and(|op| op.state == OpState::Greeting));
         }
         true
     }
@@ -221,9 +224,21 @@ impl Client {
 
     #[cold]
     fn greet_again(&mut self) {
-        for id in core::mem::take(&mut self.replies.ungreeted) {
+        let ungreeted = core::mem::take(&mut self.replies.ungreeted);
+        // Most wait for the same brokers: each topic is looked at once.
+        let mut waiting: Vec<Key> = Vec::new();
+        for id in ungreeted {
+            let Some(op) = self.ops.get(id).filter(|op| op.state == OpState::Greeting) else {
+                continue;
+            };
+            let topic = op.topic;
+            if waiting.contains(&topic) {
+                self.replies.ungreeted.push(id);
+                continue;
+            }
+            self.next_attempt(id);
             if self.ops.get(id).is_some_and(|op| op.state == OpState::Greeting) {
-                self.next_attempt(id);
+                waiting.push(topic);
             }
         }
     }
@@ -303,12 +318,11 @@ impl Client {
     pub(super) fn be_found_again(&mut self, conn: Option<ConnId>, group: &Arc<str>) {
         let remaining = self.groups.iter().flatten().next().map(Arc::clone);
         let (Some(conn), Some(remaining)) = (conn, remaining) else { return };
-        if self.life != Life::Running || !self.replies.used {
+        let running = self.life == Life::Running;
+        let Some(session) = self.session(conn).filter(|it| running && !it.draining) else {
             return;
-        }
-        if let Some(session) = self.session(conn) {
-            session.greeted = false;
-        }
+        };
+        session.greeted = false;
         let still_there = self.groups.iter().flatten().any(|known| known == group);
         let kind = match still_there {
             true => ControlKind::Heartbeat { probe: false },

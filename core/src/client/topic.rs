@@ -26,6 +26,8 @@ use crate::wire::TopicRoute;
 /// What is known about a topic.
 #[derive(Debug)]
 pub(super) struct Topic {
+    /// As it is called in the table of names.
+    known_as: Arc<str>,
     /// As users call it.
     pub(super) name: Arc<str>,
     /// As it is called on the wire: with its namespace. The same allocation if there is none.
@@ -106,24 +108,30 @@ impl Client {
             Cow::Borrowed(_) => Arc::clone(&name),
             Cow::Owned(wire) => wire.into(),
         };
-        self.new_topic(name, wire)
+        self.new_topic(Arc::clone(&name), name, wire)
     }
 
     /// As [`Client::topic`], for a topic that is the cluster's own and not in a namespace.
     pub(super) fn system_topic(&mut self, name: &str) -> Option<Key> {
-        if let Some(key) = self.topics_by_name.get(name) {
+        // Nobody can name it so: a tenant's topic of the same name is another one.
+        let known: Arc<str> = match &*self.config.namespace {
+            "" => name.into(),
+            _ => alloc::format!("\u{1}{name}").into(),
+        };
+        if let Some(key) = self.topics_by_name.get(&known) {
             return Some(*key);
         }
         let name: Arc<str> = name.into();
-        self.new_topic(Arc::clone(&name), name)
+        self.new_topic(known, Arc::clone(&name), name)
     }
 
-    fn new_topic(&mut self, name: Arc<str>, wire: Arc<str>) -> Option<Key> {
+    fn new_topic(&mut self, known_as: Arc<str>, name: Arc<str>, wire: Arc<str>) -> Option<Key> {
         if self.topics.len() >= limits::TOPICS_MAX {
             return None;
         }
         let key = self.topics.insert(Topic {
-            name: Arc::clone(&name),
+            known_as: Arc::clone(&known_as),
+            name,
             wire,
             route: None,
             clusters: Arc::default(),
@@ -141,7 +149,7 @@ impl Client {
             missing_since: None,
             last_used: self.now,
         });
-        self.topics_by_name.insert(name, key);
+        self.topics_by_name.insert(known_as, key);
         Some(key)
     }
 
@@ -159,7 +167,7 @@ impl Client {
             }
             if let Some(mut topic) = self.topics.remove(key) {
                 self.timers.cancel(&mut topic.timer);
-                self.topics_by_name.remove(&topic.name);
+                self.topics_by_name.remove(&topic.known_as);
             }
         }
     }

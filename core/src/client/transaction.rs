@@ -446,13 +446,17 @@ impl Client {
         Some(self.endpoint(address))
     }
 
-    /// A broker answered the end of a transaction.
+    /// A broker answered the end of a transaction, or the proxy of RocketMQ 5. That one acknowledges
+    /// what it cannot pass on, so the broker is told when it asks.
+    // Java: proxy TransactionActivity, which does not look at what becomes of it: ends that no check
+    // has come before have no TransactionData there
     pub(super) fn end_answered(
         &mut self,
         control: &Control,
         end: &End,
         code: ResponseCode,
         remark: Box<str>,
+        proxied: bool,
     ) {
         let address = self.text_of(control.endpoint);
         if code == ResponseCode::SUCCESS {
@@ -461,7 +465,11 @@ impl Client {
                     self.decide(key, decision);
                 }
                 let forgotten = self.now + self.config.transactions.memory;
-                self.transactions.acknowledge(key, decision, self.now, forgotten);
+                match proxied {
+                    // The broker may have to be told; if there is no room, it asks somebody else.
+                    true => self.transactions.spare(key),
+                    false => self.transactions.acknowledge(key, decision, self.now, forgotten),
+                }
             }
             if let (Some(_), Some(unique_key)) = (&end.caller, end.unique_key) {
                 self.outputs.push_back(Output::TransactionEnded { unique_key, result: Ok(()) });

@@ -23,7 +23,8 @@ pub(crate) type ReplySlot = Slot<Result<Box<ReplyMessage>, NoReply>>;
 
 impl Producer {
     /// Sends a message to which somebody is to reply, and waits for the reply: for `timeout` from
-    /// the call, sending included.
+    /// the call, sending included (with [`SendOptions::with_unlimited_wait_for_room`], from when
+    /// there is room).
     ///
     /// Whoever consumes the message replies with [`Message::reply_to`], or with the same of another
     /// client. Of several consumer groups each may reply; the first reply counts, and the others
@@ -32,7 +33,7 @@ impl Producer {
     ///
     /// Replies come by way of all brokers of the cluster, which have to know this client: before
     /// the first request each of them is greeted, which takes a moment, and up to a quarter of the
-    /// timeout if one does not answer. Requests are neither replied to nor stored by way of a proxy.
+    /// timeout if one does not answer. The proxy of RocketMQ 5 passes no replies on.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -82,6 +83,7 @@ impl Producer {
             slot: None,
             receipt: None,
             no_reply: None,
+            replied: false,
             done: false,
         }
     }
@@ -96,6 +98,8 @@ pub struct RequestFuture {
     slot: Option<Arc<ReplySlot>>,
     receipt: Option<Box<SendReceipt>>,
     no_reply: Option<NoReply>,
+    /// The slot has given its result.
+    replied: bool,
     done: bool,
 }
 
@@ -114,10 +118,12 @@ impl RequestFuture {
                 self.slot.insert(slot)
             }
         };
-        match slot.poll(cx) {
-            Poll::Ready(Ok(reply)) => return Poll::Ready(readable(*reply)),
-            Poll::Ready(Err(no_reply)) => self.no_reply = Some(no_reply),
-            Poll::Pending => {}
+        if let Poll::Ready(replied) = slot.poll(cx) {
+            self.replied = true;
+            match replied {
+                Ok(reply) => return Poll::Ready(readable(*reply)),
+                Err(no_reply) => self.no_reply = Some(no_reply),
+            }
         }
         if self.receipt.is_none()
             && let Poll::Ready(sent) = self.operation.poll_result(cx)
@@ -155,7 +161,7 @@ impl Drop for RequestFuture {
         if self.slot.is_some() && !self.done {
             self.operation.abandon();
         }
-        if self.slot.is_some() {
+        if self.slot.is_some() && !self.replied {
             self.operation.producer().shared().forget_request(self.correlation_id);
         }
     }
@@ -184,7 +190,10 @@ pub enum RequestError {
         receipt: Box<SendReceipt>,
     },
     /// A reply has come whose body cannot be read.
-    #[error("the reply cannot be read: {reason}")]
+    #[error(
+        "the reply cannot be read: {reason}; if its compression is not part of this build, add the \
+         feature"
+    )]
     Unreadable {
         /// The reply, with its body as it came.
         reply: Box<ReplyMessage>,

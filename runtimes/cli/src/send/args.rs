@@ -45,9 +45,10 @@ const OUTPUT: &str = "Output";
                   --json prints these keys for each message, null where unknown or of no meaning: \
                   outcome\n(acknowledged, acknowledged_weak, acknowledged_no_receipt, sent, \
                   refused, not_sent, unknown,\ninvalid), status, topic, broker, queue, offset, \
-                  unique_key, offset_message_id, recall_handle,\nbatch (its number, from 1), transaction \
-                  (commit, rollback, undecided), kind, code, elapsed_ms, and attempts with broker, address, queue,\nstage, elapsed_ms, \
-                  code, remark.\n\
+                  unique_key, offset_message_id, recall_handle,\n\
+                  batch (its number, from 1), transaction (commit, rollback, undecided), kind, \
+                  code,\nelapsed_ms, and attempts with broker, address, queue, stage, \
+                  elapsed_ms, code, remark.\n\
                   \n\
                   Example: rmq send -n 127.0.0.1:9876 --topic TopicTest --body hello --count 10"
 )]

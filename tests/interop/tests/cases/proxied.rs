@@ -13,6 +13,12 @@ const COUNT: usize = 20;
 
 fn by_way_of_the_proxy(context: &Context, setting: Setting) -> Result<Comparison> {
     let proxy = Proxy::start(&context.servers)?;
+    // A proxy tells brokers of its producers once in 20 s.
+    let patience = |checks: &str| {
+        let set = |index| context.servers.set_broker(index, "transactionCheckMax", checks);
+        (0..context.servers.brokers()).try_for_each(set)
+    };
+    patience("100")?;
     let plain = context.topic("proxied");
     let paid = context.topic("proxied_paid");
     let direct = setting.run(setting.config(context), async |client, _| {
@@ -57,13 +63,21 @@ fn by_way_of_the_proxy(context: &Context, setting: Setting) -> Result<Comparison
                 transaction.rollback().await.map_err(text)?;
             }
         }
+        // The proxy drops decisions until the brokers have asked, and they ask here.
+        let limit = Instant::now() + Duration::from_secs(60);
+        while context.reader.read(&[&paid])?.len() < ends.len() {
+            expect(Instant::now() < limit, || "commits are never delivered".to_owned())?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
         // What does not fit is refused in words that say so.
         let error = producer.begin_transaction(message(0)).await.map(drop);
-        unsuitable(error.map_err(|error| error.kind().clone()))?;
+        unsuitable(error.map_err(|error| error.kind().clone()), Unsuitable::TopicType)?;
         let unknown = Message::new(context.topic("unknown"), "to nobody");
-        unsuitable(producer.send(unknown).await.map(drop).map_err(|error| error.kind().clone()))?;
+        let error = producer.send(unknown).await.map(drop);
+        unsuitable(error.map_err(|error| error.kind().clone()), Unsuitable::NoTopicType)?;
         Ok::<_, String>((sends, ends))
     })??;
+    patience("15")?;
     let plain = compare(&sends, &context.reader.read(&[&plain])?);
     let paid = compare(&ends, &context.reader.read(&[&paid])?);
     Ok(all_of([plain.exactly_once(), paid.exactly_once()]))
@@ -83,9 +97,9 @@ fn await_topics(setting: Setting, config: Config, topics: &[&str]) -> Result<()>
     })
 }
 
-fn unsuitable(result: Result<(), SendErrorKind>) -> Result<()> {
+fn unsuitable(result: std::result::Result<(), SendErrorKind>, expected: Unsuitable) -> Result<()> {
     match result {
-        Err(SendErrorKind::Unsuitable { reason: Unsuitable::TopicType, .. }) => Ok(()),
-        other => Err(format!("the type of the topic does not fit, and we got {other:?}")),
+        Err(SendErrorKind::Unsuitable { reason, .. }) if reason == expected => Ok(()),
+        other => Err(format!("{expected}, and we got {other:?}")),
     }
 }

@@ -270,6 +270,7 @@ macro_rules! conformance {
                 another_group_that_goes_takes_no_replies_along, only_requests_are_replied_to;
             transactions: a_transaction_is_delivered_when_it_is_committed,
                 a_transaction_that_is_rolled_back_is_not_delivered,
+                what_a_proxy_acknowledges_is_told_again_when_asked,
                 a_commit_without_answer_leaves_once_and_is_told_when_asked,
                 a_broker_that_asks_too_early_hears_undecided,
                 a_dropped_transaction_is_decided_by_the_handler,

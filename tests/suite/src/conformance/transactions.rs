@@ -116,6 +116,34 @@ fn wire_encoding(encoding: Encoding) -> u8 {
     }
 }
 
+/// The proxy of RocketMQ 5 acknowledges ends that it cannot pass on: the broker is told when it asks.
+pub async fn what_a_proxy_acknowledges_is_told_again_when_asked<H: Harness>(on: &H) {
+    for (proxied, told) in [(true, 2), (false, 1)] {
+        let cluster = cluster_with(on, ClusterConfig::new());
+        if proxied {
+            let region = Fault::with_field("MSG_REGION", "DefaultRegion");
+            cluster.with(|cluster| cluster.script(A, Rule::code(END_TRANSACTION).always(), region));
+        }
+        let producer = transactional(on, &cluster, ProducerOptions::new());
+        let transaction = producer.begin_transaction(message("paid")).await.expect("begun");
+        transaction.commit().await.expect("acknowledged");
+        on.sleep(2 * SETTLE).await;
+        cluster.with(|cluster| {
+            let half = cluster.stored(HALF_TOPIC).remove(0);
+            let check = cluster.check_request(&half).expect("a half message");
+            let connection = cluster.connections(A)[0];
+            cluster.send_request(A, connection, check).expect("open");
+        });
+        on.sleep(2 * SETTLE).await;
+        let ends = ends(&cluster);
+        assert_eq!(ends.len(), told, "by way of a proxy: {proxied}");
+        assert!(ends.iter().all(|end| field(end, "commitOrRollback") == "8"), "{ends:?}");
+        let last = ends.last().expect("an end");
+        assert_eq!(field(last, "fromTransactionCheck"), proxied.to_string());
+        idle(on, &producer).await;
+    }
+}
+
 /// Nobody ever sees it.
 pub async fn a_transaction_that_is_rolled_back_is_not_delivered<H: Harness>(on: &H) {
     let cluster = cluster_with(on, ClusterConfig::new());

@@ -112,6 +112,13 @@ fn what_brokers_have_against_a_message_is_told_apart() {
             Unsuitable::TopicType,
             1,
         ),
+        (
+            13,
+            "TopicMessageType validate failed, the expected type is UNSPECIFIED, but actual type \
+             is NORMAL",
+            Unsuitable::NoTopicType,
+            1,
+        ),
     ];
     for (code, text, expected, attempts) in rows {
         let mut world = warm(2);

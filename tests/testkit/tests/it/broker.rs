@@ -28,7 +28,9 @@ fn a_java_send_is_stored_as_it_was_sent_and_the_receipt_names_it() {
     assert_eq!((stored.body.as_slice(), stored.group.as_str()), (b"hi".as_slice(), "PG"));
     assert_eq!(stored.tags.as_deref(), Some("TagA"));
     assert_eq!(stored.keys.as_deref(), Some("k1 k2"));
-    assert_eq!(stored.properties.len(), 4);
+    // Four of the client, and the broker's cluster.
+    assert_eq!(stored.properties.len(), 5);
+    assert_eq!(stored.properties.get("CLUSTER"), Some("DefaultCluster"));
     assert_eq!((stored.born_timestamp_ms, stored.store_ns), (1_700_000_000_000, 77));
     assert_eq!(&receipt.ext["queueId"], "1");
     assert_eq!(&receipt.ext["queueOffset"], "0");

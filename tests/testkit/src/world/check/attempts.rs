@@ -187,9 +187,14 @@ pub(crate) fn share(known: &SendFacts, start: &Start, config: &Config) -> u64 {
 pub(crate) fn is_refusal(answer: &AnswerFacts) -> bool {
     match answer.code {
         2 | 3 | 13 | 14 | 15 | 16 | 17 | 26 | 29 | 204 | 205 | 215 | 501 | 1500 => true,
-        1 => answer.remark.starts_with("org.apache.rocketmq.acl"),
+        1 => answer.remark.starts_with("org.apache.rocketmq.acl") || lacks_timer(&answer.remark),
         _ => false,
     }
+}
+
+/// The broker takes no message for later.
+pub(crate) fn lacks_timer(remark: &str) -> bool {
+    remark.starts_with("accurate timer message is not enabled")
 }
 
 /// The broker refused the client rather than the message.

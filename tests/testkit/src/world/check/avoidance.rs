@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rocketmq_core::{AttemptFailure, Config, Event, Instant, QueueStrategy};
 
-use super::attempts::share;
+use super::attempts::{lacks_timer, share};
 use super::delivery::stems_from;
 use super::facts::{Facts, FrameFacts, Moment, SendFacts, Start};
 use super::routes::{Published, Routes};
@@ -356,7 +356,9 @@ fn sign_of(failure: &AttemptFailure, java500: bool) -> Option<Sign> {
     match failure {
         AttemptFailure::Answered { code, remark } => match code.0 {
             0 | 10 | 11 | 12 => Some(Sign::Well),
-            1 if !remark.starts_with("org.apache.rocketmq.acl") => Some(Sign::Busy),
+            1 if !remark.starts_with("org.apache.rocketmq.acl") && !lacks_timer(remark) => {
+                Some(Sign::Busy)
+            }
             2 | 215 => Some(Sign::Busy),
             14 | 501 | 1500 => Some(Sign::Unavailable),
             // Even what is the message's own fault.
