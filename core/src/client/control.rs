@@ -140,7 +140,12 @@ impl Client {
             ControlKind::Reach { broker } => self.reach_answered(*broker, code),
             ControlKind::Unregister { .. } => self.finish_unregistering(),
             ControlKind::EndTransaction(end) => self.end_answered(&control, end, code, remark),
-            ControlKind::Query { query, .. } => self.query_reply(*query, command, body),
+            ControlKind::Query { query, request } => {
+                if self.has_traces() {
+                    self.trace_recall(request, command);
+                }
+                self.query_reply(*query, command, body);
+            }
         }
     }
 

@@ -178,6 +178,7 @@ impl Client {
         self.timers = super::Timers::new();
         self.lanes.clear();
         self.transactions = super::transaction::Transactions::default();
+        self.tracing = super::tracing::Tracing::default();
         self.dirty.clear();
         self.dial_queue.clear();
         self.greeting_queue.clear();

@@ -49,6 +49,7 @@ mod static_topic;
 mod strategy;
 mod timers;
 mod topic;
+mod tracing;
 mod transaction;
 mod verdict;
 
@@ -69,6 +70,7 @@ use queue_waiters::QueueWaiter;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
+use tracing::Tracing;
 use transaction::Transactions;
 
 /// A RocketMQ client without IO, clock or chance of its own.
@@ -106,6 +108,7 @@ pub struct Client {
     open_queries: Slab<OpenQuery>,
     transactions: Transactions,
     checks: Checks,
+    tracing: Tracing,
     /// Addresses that wait because too many dials are under way.
     dial_queue: VecDeque<Key>,
     /// The same for addresses that are dialled for a heartbeat alone.
@@ -174,6 +177,7 @@ impl Client {
             open_queries: Slab::new(),
             transactions: Transactions::default(),
             checks: Checks::default(),
+            tracing: Tracing::default(),
             dial_queue: VecDeque::new(),
             greeting_queue: VecDeque::new(),
             dials: 0,
@@ -315,7 +319,7 @@ impl Client {
                 }
                 index
             }
-            None if self.groups.len() >= limits::GROUPS_MAX => {
+            None if self.groups.len() >= limits::GROUPS_MAX + self.tracing.sender_slots() => {
                 return Err(GroupError::TooMany);
             }
             None => {
@@ -332,6 +336,7 @@ impl Client {
         self.advance(now);
         let name = self.groups.get_mut(group.0 as usize).and_then(Option::take);
         if let Some(name) = name {
+            self.tracing.unregistered(&name);
             self.unregister_everywhere(&name);
         }
     }
@@ -356,7 +361,8 @@ impl Client {
         if self.life != Life::Running && !(planted!(SendAfterClose) && self.life != Life::Closed) {
             return reject(SendErrorKind::Closed, message);
         }
-        if op.index >= self.operations_max || self.ops.contains_slot(op) {
+        if op.index >= self.operations_max + self.tracing.operations() || self.ops.contains_slot(op)
+        {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Messages), message);
         }
         let group = self.groups.get(command.group.0 as usize).and_then(Option::as_ref);
@@ -366,7 +372,7 @@ impl Client {
         let Some(topic) = self.topic(message.message.topic()) else {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
         };
-        if message.is_half() && !self.begin_transaction(message.unique_key, &group, topic) {
+        if message.is_half() && !self.begin_transaction(&message, &group, topic) {
             let bound = crate::error::Bound::Transactions;
             return reject(SendErrorKind::Backpressure(bound), message);
         }
