@@ -56,6 +56,8 @@ struct Traced {
 pub(super) struct Labels {
     tag: Option<Box<str>>,
     keys: Option<Box<str>>,
+    /// Of a message that a broker asks about, which names another topic in its question.
+    topic: Option<Box<str>>,
     region: Option<Box<str>>,
 }
 
@@ -231,7 +233,7 @@ impl Client {
     ) -> Option<Box<Labels>> {
         self.tracing.of(group)?;
         let (tag, keys) = labels_on_wire(message);
-        Some(Box::new(Labels { tag, keys, region: None }))
+        Some(Box::new(Labels { tag, keys, ..Labels::default() }))
     }
 
     /// The same of a message that a broker asks about.
@@ -243,7 +245,8 @@ impl Client {
         self.tracing.of(group)?;
         let own = |name: &str| message.property(name).map(Into::into);
         let (tag, keys) = (own(property::TAGS), own(property::KEYS));
-        Some(Box::new(Labels { tag, keys, region: own(property::MSG_REGION) }))
+        let topic = Some(message.topic.clone());
+        Some(Box::new(Labels { tag, keys, topic, region: own(property::MSG_REGION) }))
     }
 
     /// A broker is about to be told how a transaction ends.
@@ -254,11 +257,12 @@ impl Client {
         }
         let Some(traced) = self.tracing.of(&end.group) else { return };
         let namespace = &self.config.namespace;
-        let topic = unwrapped(namespace, &end.topic);
+        let labels = end.labels.as_deref().cloned().unwrap_or_default();
+        let Labels { tag, keys, topic, region } = labels;
+        let topic = unwrapped(namespace, topic.as_deref().unwrap_or(&end.topic));
         if topic.starts_with(&*traced.topic) {
             return;
         }
-        let Labels { tag, keys, region } = end.labels.as_deref().cloned().unwrap_or_default();
         let record = EndTransactionRecord {
             time: self.wall_time(),
             region: region.unwrap_or_else(|| DEFAULT_REGION.into()),

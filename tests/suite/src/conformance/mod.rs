@@ -44,6 +44,7 @@ pub mod room;
 mod scene;
 pub mod selecting;
 pub mod sending;
+pub mod tracing;
 pub mod transactions;
 
 /// After this a case hangs.
@@ -259,6 +260,14 @@ macro_rules! conformance {
                 the_end_of_the_driver_answers_who_asked, admin_calls_stay_in_the_namespace;
             recalling: a_timer_message_is_recalled, what_is_not_recalled_says_why,
                 a_broker_that_recalls_nothing_says_so;
+            tracing: a_record_tells_of_each_send, records_leave_in_batches_or_after_the_interval,
+                each_topic_has_trace_messages_of_its_own, a_batch_is_one_record,
+                nothing_is_recorded_without_a_receipt, a_retried_send_is_one_record,
+                a_trace_that_cannot_keep_up_is_dropped_and_counted,
+                a_trace_topic_that_takes_nothing_fails_nothing,
+                close_sends_what_was_recorded, the_last_handle_sends_what_was_recorded,
+                the_ends_of_transactions_are_recorded, a_recall_is_recorded,
+                traces_are_not_heard_of, two_producers_have_traces_of_their_own;
             transactions: a_transaction_is_delivered_when_it_is_committed,
                 a_transaction_that_is_rolled_back_is_not_delivered,
                 a_commit_without_answer_leaves_once_and_is_told_when_asked,
