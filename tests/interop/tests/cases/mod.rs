@@ -18,6 +18,7 @@ mod names;
 mod plain;
 mod questions;
 mod queues;
+mod traces;
 mod transactions;
 
 /// All cases of our client: the plain ones on every runtime and with both encodings.
@@ -68,6 +69,7 @@ const FEATURES: &[&[NamedCase]] = &[
     queues::CASES,
     questions::CASES,
     access::CASES,
+    traces::CASES,
     transactions::CASES,
 ];
 

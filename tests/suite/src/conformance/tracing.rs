@@ -222,7 +222,7 @@ pub async fn a_retried_send_is_one_record<H: Harness>(on: &H) {
         let weak = Fault::answer_after_storing(10, "");
         cluster.with(|cluster| {
             cluster.script(broker, Rule::sends().topic(TOPIC), Fault::answer(2, "busy"));
-            cluster.script(broker, Rule::sends().topic(TOPIC).after(1), weak);
+            cluster.script(broker, Rule::sends().topic(TOPIC), weak);
         });
     }
     let producer = traced(on, config(&cluster), on_full().with_batch(1));
