@@ -262,7 +262,8 @@ macro_rules! conformance {
                 a_broker_that_recalls_nothing_says_so;
             tracing: a_record_tells_of_each_send, records_leave_in_batches_or_after_the_interval,
                 each_topic_has_trace_messages_of_its_own, a_batch_is_one_record,
-                nothing_is_recorded_without_a_receipt, a_retried_send_is_one_record,
+                nothing_is_recorded_without_a_receipt, a_bad_region_breaks_no_record,
+                a_retried_send_is_one_record,
                 a_trace_that_cannot_keep_up_is_dropped_and_counted,
                 a_trace_topic_that_takes_nothing_fails_nothing,
                 close_sends_what_was_recorded, the_last_handle_sends_what_was_recorded,

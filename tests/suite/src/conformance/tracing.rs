@@ -197,6 +197,11 @@ pub async fn nothing_is_recorded_without_a_receipt<H: Harness>(on: &H) {
     cluster.with(|cluster| cluster.script(A, Rule::sends().topic(TOPIC), Fault::answer(13, "no")));
     let refused = producer.send(message("refused")).await;
     assert_eq!(refused.expect_err("refused").delivery(), Delivery::Refused);
+    cluster.with(|cluster| {
+        cluster.script(A, Rule::sends().topic(TOPIC), Fault::without_receipt());
+    });
+    let receipt = producer.send(message("somewhere")).await.expect("stored");
+    assert_eq!(receipt.position, None);
     let own = Message::new(format!("{SYSTEM}_MINE"), "by hand");
     producer.send(own).await.expect("sent");
     producer.send(message("recorded")).await.expect("sent");
@@ -215,11 +220,28 @@ pub async fn nothing_is_recorded_without_a_receipt<H: Harness>(on: &H) {
     assert_eq!(untraced.trace_stats(), TraceStats::default());
 }
 
+/// It comes from outside, and the other records are in the same message.
+pub async fn a_bad_region_breaks_no_record<H: Harness>(on: &H) {
+    let cluster = cluster_with(on, traces(1));
+    for region in ["a\u{1}b\u{2}c", ""] {
+        let odd = Fault::with_field("MSG_REGION", region);
+        cluster.with(|cluster| cluster.script(A, Rule::sends().topic(TOPIC), odd));
+    }
+    let producer = traced(on, config(&cluster), on_full().with_batch(3));
+    for number in 0..3 {
+        producer.send(message(number)).await.expect("sent");
+    }
+    until_counts(on, &producer, (3, 3, 0)).await;
+    let found = records(&cluster, SYSTEM);
+    let regions: Vec<_> = found.iter().map(|record| record.field("regionId")).collect();
+    assert_eq!(regions, ["a b c", "DefaultRegion", "DefaultRegion"]);
+}
+
 /// The attempt that was answered, and one that was stored less safely than wanted is no success.
 pub async fn a_retried_send_is_one_record<H: Harness>(on: &H) {
     let cluster = cluster_with(on, traces(2));
     for broker in [A, B] {
-        let weak = Fault::answer_after_storing(10, "");
+        let weak = Fault::weak_acknowledgement(10);
         cluster.with(|cluster| {
             cluster.script(broker, Rule::sends().topic(TOPIC), Fault::answer(2, "busy"));
             cluster.script(broker, Rule::sends().topic(TOPIC), weak);
