@@ -50,6 +50,11 @@ fn records_wait_for_others_or_for_the_interval() {
     assert_eq!(all(&mut collector, START), []);
     let late = all(&mut collector, interval);
     assert_eq!(late.iter().map(ids).collect::<Vec<_>>(), [["1", "2"]]);
+    for id in 1..=3 {
+        assert_eq!(collector.next(interval, false), None);
+        collector.add(&record("T", &format!("exactly {id}")));
+    }
+    assert_eq!(collector.next(interval, false).map(|it| it.records), Some(3));
     for id in 1..=7 {
         collector.add(&record("T", &id.to_string()));
     }
