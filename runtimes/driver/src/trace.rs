@@ -279,14 +279,14 @@ impl Collector {
             for (index, record) in records.iter().enumerate() {
                 if index > first && body.len() + record.text.len() > self.body_max {
                     let full = (std::mem::take(&mut body), std::mem::take(&mut keys));
-                    self.ready.push_back(message(&self.options.topic, full, index - first));
+                    self.ready.push_back(message(self.options.topic.clone(), full, index - first));
                     first = index;
                 }
                 body += &record.text;
                 append_key(&mut keys, &record.keys);
             }
             let count = records.len() - first;
-            self.ready.push_back(message(&self.options.topic, (body, keys), count));
+            self.ready.push_back(message(self.options.topic.clone(), (body, keys), count));
         }
     }
 
@@ -308,11 +308,11 @@ fn append_key(keys: &mut String, key: &str) {
 
 /// Each key stands once, as far as there is room for them.
 fn message(
-    topic: &Cow<'static, str>,
+    topic: Cow<'static, str>,
     (body, keys): (String, String),
     records: usize,
 ) -> TraceMessage {
-    let mut message = Message::new(topic.clone(), body);
+    let mut message = Message::new(topic, body);
     let mut length = 0;
     let mut seen = BTreeSet::new();
     for key in keys.split(' ').filter(|key| !key.trim().is_empty()) {
