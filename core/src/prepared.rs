@@ -236,7 +236,10 @@ pub(crate) fn check_topic(topic: &str, namespace: &str) -> Result<(), InvalidMes
 
 // Java: Validators#checkMessage
 fn check(message: &Message, config: &Config) -> Result<(), InvalidMessage> {
-    check_send_topic(message.topic(), config)?;
+    check_topic(message.topic(), &config.namespace)?;
+    if FORBIDDEN_TOPICS.contains(&message.topic()) {
+        return Err(InvalidMessage::TopicReserved);
+    }
     let length = message.body.len();
     if length == 0 {
         return Err(InvalidMessage::BodyEmpty);

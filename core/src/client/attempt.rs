@@ -196,6 +196,9 @@ impl Client {
                 self.stray_answer(conn, command);
             }
             AttemptVerdict::Stored(status) => {
+                if self.has_traces() {
+                    self.trace_send(id, number, status, command);
+                }
                 self.stored(id, number, under_way, status, command);
             }
             AttemptVerdict::Failed(delivery) if under_way => {
@@ -241,9 +244,6 @@ impl Client {
         }
         let now = self.now;
         let place = StoredPlace::read(&command.ext_fields);
-        if self.has_traces() {
-            self.trace_send(id, number, under_way, status, command);
-        }
         let weak = status != SendStatus::SendOk && place.position.is_some();
         let again = weak && under_way && self.is_worth_a_better_receipt(id);
         let Some(op) = self.ops.get_mut(id) else {

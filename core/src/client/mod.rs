@@ -361,8 +361,7 @@ impl Client {
         if self.life != Life::Running && !(planted!(SendAfterClose) && self.life != Life::Closed) {
             return reject(SendErrorKind::Closed, message);
         }
-        if op.index >= self.operations_max + self.tracing.operations() || self.ops.contains_slot(op)
-        {
+        if op.index >= self.operations_max || self.ops.contains_slot(op) {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Messages), message);
         }
         let group = self.groups.get(command.group.0 as usize).and_then(Option::as_ref);
@@ -396,7 +395,7 @@ impl Client {
     pub fn set_in_flight_max(&mut self, now: Instant, messages_max: u32) {
         self.advance(now);
         let messages_max = messages_max.min(limits::OPERATIONS_MAX / 2);
-        self.operations_max = self.operations_max.max(2 * messages_max);
+        self.operations_max = self.operations_max.max(2 * messages_max + self.tracing.operations());
         self.budget.set_burst(self.config.retry_budget, 2 * messages_max);
     }
 

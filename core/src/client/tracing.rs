@@ -36,6 +36,8 @@ pub(super) struct Tracing {
     senders: Vec<Arc<str>>,
     /// Groups that are, or are about to be, in `senders`.
     sender_slots: usize,
+    /// There was one. What the bound on operations has grown by, it does not lose again.
+    has_had_senders: bool,
     /// The latest reading of both clocks, for what has no message to have it from.
     clock: ClockReading,
 }
@@ -78,7 +80,7 @@ impl Tracing {
 
     /// Operations beyond those of the application.
     pub(super) fn operations(&self) -> u32 {
-        if self.sender_slots == 0 { 0 } else { limits::TRACES_IN_FLIGHT_MAX }
+        if self.has_had_senders { limits::TRACES_IN_FLIGHT_MAX } else { 0 }
     }
 
     /// A group is not registered any more.
@@ -123,8 +125,8 @@ impl Client {
         Ok(id)
     }
 
-    /// Registers the group that sends records, beyond the bound on the application's groups. While
-    /// there is one, [`limits::TRACES_IN_FLIGHT_MAX`] more operations may be open.
+    /// Registers the group that sends records, beyond the bound on the application's groups. From
+    /// the first one on, [`limits::TRACES_IN_FLIGHT_MAX`] more operations may be open.
     ///
     /// Its sends are made again only as long as that puts no load on a broker, so they take nothing
     /// from the retry budget; interceptors and events hear nothing of their attempts.
@@ -140,7 +142,12 @@ impl Client {
         let registered = self.register(now, group);
         let name = registered.as_ref().ok().and_then(|id| self.groups.get(id.0 as usize));
         match name.cloned().flatten() {
-            Some(name) => self.tracing.senders.push(name),
+            Some(name) => {
+                self.tracing.senders.push(name);
+                if !core::mem::replace(&mut self.tracing.has_had_senders, true) {
+                    self.operations_max += limits::TRACES_IN_FLIGHT_MAX;
+                }
+            }
             None => self.tracing.sender_slots -= 1,
         }
         registered
@@ -171,11 +178,11 @@ impl Client {
     /// A broker has stored the message of a send, at the attempt with this number.
     // Java: SendMessageTraceHookImpl#sendMessageAfter
     #[cold]
+    #[inline(never)]
     pub(super) fn trace_send(
         &mut self,
         id: OpId,
         number: u32,
-        under_way: bool,
         status: SendStatus,
         command: &Command<'_>,
     ) {
@@ -188,7 +195,7 @@ impl Client {
         let Some(response) = response.filter(|_| !topic.starts_with(&*traced.topic)) else {
             return;
         };
-        let current = op.current.as_ref().filter(|_| under_way);
+        let current = op.current.as_ref().filter(|_| op.number == number);
         let (address, started) = match current {
             Some(current) => (&current.address, current.started),
             // Of an attempt that was given up nobody knows when it began.
