@@ -166,6 +166,9 @@ impl Client {
     }
 
     /// Whether a send carries records, so that the application has no part in it.
+    // Kept out of line: who asks is on the path of every send.
+    #[cold]
+    #[inline(never)]
     pub(super) fn is_trace_sender(&self, id: OpId) -> bool {
         !self.tracing.senders.is_empty()
             && self.ops.get(id).is_some_and(|op| {

@@ -293,6 +293,7 @@ impl Client {
     // ---- The half message -------------------------------------------------------------------
 
     /// A half message is about to be sent. Whether there is room for its transaction.
+    #[inline(never)]
     pub(super) fn begin_transaction(
         &mut self,
         message: &PreparedMessage,
