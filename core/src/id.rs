@@ -42,6 +42,10 @@ impl fmt::Display for OpId {
     }
 }
 
+/// Names the trace of a producer group; chosen by the caller, and not used again.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TracerId(pub u64);
+
 /// Names a producer group that is registered with a client.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct GroupId(pub(crate) u32);

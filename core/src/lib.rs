@@ -98,7 +98,7 @@ pub use error::{
     Attempt, AttemptFailure, Bound, CloseReason, ConnectFailure, Delivery, NameServerFailure,
     NotReady, SendError, SendErrorKind, Stage, UnwritableBroker,
 };
-pub use id::{ConnId, GroupId, OpId, OpIds};
+pub use id::{ConnId, GroupId, OpId, OpIds, TracerId};
 pub use interceptor::{
     AttemptOutcome, FieldError, Forbidden, Hook, Interceptor, Interceptors, MessageType,
     RequestContext, ResponseContext, SendAttempt, SendContext,
@@ -107,7 +107,7 @@ pub use invalid::InvalidMessage;
 pub use message::Message;
 pub use output::{Completion, Event, EventSet, Output, TimeoutReason};
 pub use permission::PermissionReason;
-pub use prepared::{PreparedMessage, SendKind};
+pub use prepared::{PreparedMessage, SendKind, check_send_topic};
 pub use proxy::ProxyFailure;
 pub use query::{
     Answer, AnswerValue, BrokerInfo, Query, QueryError, QueryErrorKind, QueryId, QueryRequest,

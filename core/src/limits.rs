@@ -308,3 +308,36 @@ pub const RETRIES_MAX: u32 = 15;
 /// Pause before a send looks again for the broker of its queue that no route has an address of. The
 /// route itself is looked up at most every [`LOOKUP_INTERVAL_MIN`].
 pub const BROKER_WAIT: Duration = Duration::from_millis(200);
+
+/// Messages with records of the trace that are in flight at once, over all groups of a client. They
+/// go beside what the application has in flight, and must stay a small part of it.
+pub const TRACES_IN_FLIGHT_MAX: u32 = 32;
+
+/// Bytes of those messages: what a broker that is slow to read can be behind with, before users'
+/// messages on the same connection feel it. One message is always let through.
+pub const TRACES_IN_FLIGHT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Records of one group that wait to be sent. What comes on top is dropped.
+// Java: AsyncTraceDispatcher#traceContextQueue
+pub const TRACE_RECORDS_MAX: usize = 2_048;
+
+/// Bytes of those records as text: 2,048 plain ones are half a megabyte, and those of large batches
+/// must not be a thousand times as much.
+pub const TRACE_RECORD_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Most records in one message.
+// Java: AsyncTraceDispatcher#batchNum
+pub const TRACE_BATCH_MAX: usize = 20;
+
+/// Longest body of a message with records. Java looks after it has added a record, and may exceed
+/// it.
+// Java: AsyncTraceDispatcher#maxMsgSize
+pub const TRACE_BODY_LENGTH_MAX: usize = 128_000;
+
+/// Bytes of the keys of a message with records; half of what brokers take for all properties. Keys
+/// beyond that are left out, the records are not.
+pub const TRACE_KEYS_LENGTH_MAX: usize = 16_000;
+
+/// Time for a message with records, and for all that is left at the end.
+// Java: AsyncTraceDispatcher#getAndCreateTraceProducer, #WAIT_FOR_SHUTDOWN
+pub const TRACE_SEND_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::credentials::{FetchReason, ProviderFailure};
 use crate::discovery::{DiscoveryFailure, NameServerUrl};
 use crate::error::{AttemptFailure, CloseReason, ConnectFailure, NotReady, SendError};
-use crate::id::{ConnId, GroupId, OpId};
+use crate::id::{ConnId, GroupId, OpId, TracerId};
 use crate::interceptor::Hook;
 use crate::query::{Answer, QueryError, QueryId};
 use crate::queues::{PublishQueues, QueuesError};
@@ -17,7 +17,7 @@ use crate::receipt::{OnewayReceipt, SendReceipt};
 use crate::request::{CorrelationId, NoReply, ReplyMessage};
 use crate::time::Instant;
 use crate::transaction::{CheckId, CheckOutcome, TransactionCheck, TransactionError};
-use crate::wire::UniqueKey;
+use crate::wire::{TraceRecord, UniqueKey};
 
 /// One thing to do or to know, in the order in which they came about.
 #[derive(Clone, PartialEq, Debug)]
@@ -126,6 +126,13 @@ pub enum Output {
     TransactionLeft {
         /// The transaction's id.
         unique_key: UniqueKey,
+    },
+    /// Something has become of a message of a group that is traced.
+    Trace {
+        /// The name given to `register_traced`.
+        tracer: TracerId,
+        /// What.
+        record: Box<TraceRecord>,
     },
     /// The shutdown is complete: every operation has ended, every connection is closed.
     Closed,

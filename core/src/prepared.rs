@@ -247,6 +247,18 @@ const FORBIDDEN_TOPICS: [&str; 6] = [
     "OFFSET_MOVED_EVENT",
 ];
 
+/// Checks that messages can be sent to a topic of this name.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn check_send_topic(topic: &str, config: &Config) -> Result<(), InvalidMessage> {
+    check_topic(topic, &config.namespace)?;
+    if FORBIDDEN_TOPICS.contains(&topic) {
+        return Err(InvalidMessage::TopicReserved);
+    }
+    Ok(())
+}
+
 // Java: Validators#checkTopic
 pub(crate) fn check_topic(topic: &str, namespace: &str) -> Result<(), InvalidMessage> {
     if topic.is_empty() {

@@ -96,7 +96,7 @@ impl Client {
         }
         let number = op.number;
         let fails_with_broker = op.fails_with_broker();
-        if self.config.events.contains(EventSet::ATTEMPT_STARTS) {
+        if self.config.events.contains(EventSet::ATTEMPT_STARTS) && !self.is_trace_sender(id) {
             self.report_start(id);
         }
         if self.has_interceptors() && self.before_send(id).is_err() {
@@ -201,6 +201,9 @@ impl Client {
                 self.stray_answer(conn, command);
             }
             AttemptVerdict::Stored(status) => {
+                if self.has_traces() {
+                    self.trace_send(id, number, status, command);
+                }
                 self.stored(id, number, under_way, status, command);
             }
             AttemptVerdict::Failed(delivery) if under_way => {
@@ -452,6 +455,7 @@ impl Client {
             let in_time = later + self.config.attempt_timeout_min <= deadline;
             retry_at = Some(if in_time { later } else { at });
         }
+        let traces = self.is_trace_sender(id);
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
@@ -461,19 +465,21 @@ impl Client {
             retry_at.filter(|at| *at + self.config.attempt_timeout_min <= last_start);
         // Only what has put load on a broker counts. A weak receipt is bettered by choice.
         let loads = (next == Next::BackOff || delivery == Delivery::Unknown) && !weak;
-        if loads && retry_at.is_some() && !self.budget.spend(now) {
+        if loads && retry_at.is_some() && (traces || !self.budget.spend(now)) {
             op.withheld = true;
             retry_at = None;
         }
-        let withheld = op.withheld;
-        self.event(EventSet::ATTEMPT_FAILURES, || Event::AttemptFailed {
-            op: id,
-            unique_key,
-            number,
-            broker_name: current.broker_name,
-            failure,
-            retry_at,
-        });
+        let withheld = op.withheld && !traces;
+        if !traces {
+            self.event(EventSet::ATTEMPT_FAILURES, || Event::AttemptFailed {
+                op: id,
+                unique_key,
+                number,
+                broker_name: current.broker_name,
+                failure,
+                retry_at,
+            });
+        }
         if withheld {
             self.event(EventSet::ATTEMPT_FAILURES, || Event::RetryWithheld {
                 op: id,

@@ -95,6 +95,7 @@ impl Client {
             Some((index, group)) => (GroupId(index as u32), group),
             None => (GroupId(u32::MAX), group.into()),
         };
+        let labels = self.labels_of_stored(&group, &request.message);
         let text: Box<str> = request.message.unique_key().unwrap_or_default().into();
         let end = End {
             unique_key: text.parse().ok(),
@@ -108,6 +109,7 @@ impl Client {
             state: TransactionState::Undecided,
             from_check: true,
             caller: None,
+            labels,
         };
         let outcome = match end.unique_key.and_then(|key| self.answer_of(&key, endpoint, &end)) {
             Some(outcome) => outcome,
@@ -289,16 +291,20 @@ impl Client {
     fn answer_now(&mut self, conn: ConnId, end: End, state: TransactionState) {
         let unsent_max = self.config.unsent_bytes_max;
         let Some(session) = self.session(conn) else { return };
+        let endpoint = session.endpoint;
         // Brokers ask again. One that asks without reading or answering costs no memory.
         if session.outbox.unsent() >= unsent_max || session.queue.len() >= limits::CHECKS_MAX {
             return;
         }
-        let kind = ControlKind::EndTransaction(Arc::new(End { state, ..end }));
+        let end = End { state, ..end };
+        self.trace_end(&end, endpoint);
+        let kind = ControlKind::EndTransaction(Arc::new(end));
         self.start_control_first(conn, kind, self.config.request_timeout);
     }
 
     /// Answers at the address that the question came from.
     fn answer_later(&mut self, endpoint: Key, end: End) {
+        self.trace_end(&end, endpoint);
         let kind = ControlKind::EndTransaction(Arc::new(end));
         self.start_control(endpoint, kind, self.config.request_timeout);
     }

@@ -155,7 +155,12 @@ impl Client {
                 let proxied = command.ext_fields.get(property::MSG_REGION).is_some();
                 self.end_answered(&control, end, code, remark, proxied);
             }
-            ControlKind::Query { query, .. } => self.query_reply(*query, command, body),
+            ControlKind::Query { query, request } => {
+                if self.has_traces() {
+                    self.trace_recall(request, command);
+                }
+                self.query_reply(*query, command, body);
+            }
         }
     }
 

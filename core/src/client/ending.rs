@@ -180,6 +180,7 @@ impl Client {
         self.lanes.clear();
         self.transactions = super::transaction::Transactions::default();
         self.replies = super::Replies::new();
+        self.tracing = super::tracing::Tracing::default();
         self.dirty.clear();
         self.dial_queue.clear();
         self.greeting_queue.clear();

@@ -69,7 +69,7 @@ impl Client {
     /// Whether all interceptors let the next attempt of a send go.
     #[cold]
     pub(super) fn check_forbidden(&mut self, id: OpId, to: &Chosen) -> Result<(), SendErrorKind> {
-        let Some(op) = self.ops.get(id) else {
+        let Some(op) = self.ops.get(id).filter(|_| !self.is_trace_sender(id)) else {
             return Ok(());
         };
         let Chosen { broker_name, address, queue_id, .. } = to;
@@ -101,7 +101,7 @@ impl Client {
     /// Tells that the attempt under way begins. Whether nobody panicked.
     #[cold]
     pub(super) fn before_send(&mut self, id: OpId) -> Result<(), Panicked> {
-        let Some(op) = self.ops.get(id) else {
+        let Some(op) = self.ops.get(id).filter(|_| !self.is_trace_sender(id)) else {
             return Ok(());
         };
         let Some(current) = &op.current else {
@@ -134,7 +134,7 @@ impl Client {
 
     #[cold]
     fn after_failed(&mut self, id: OpId, current: &Current) {
-        let Some(op) = self.ops.get(id) else { return };
+        let Some(op) = self.ops.get(id).filter(|_| !self.is_trace_sender(id)) else { return };
         let Some(attempt) = op.failed.last() else {
             return;
         };
@@ -156,6 +156,9 @@ impl Client {
     pub(super) fn after_stored(&mut self, id: OpId, current: &Current, receipt: &mut SendReceipt) {
         let Some(op) = self.ops.get(id) else { return };
         receipt.topic = op.message.message.topic_shared();
+        if self.is_trace_sender(id) {
+            return;
+        }
         let outcome = AttemptOutcome::Stored(receipt);
         let result = after_send(&self.config, op, current, &outcome);
         self.note_after(result, id);
@@ -310,7 +313,7 @@ fn context<'a>(config: &'a Config, op: &'a Op, place: &Place<'a>, attempt: u32) 
 
 /// The kind of a message, from the properties that it is sent with.
 // Java: DefaultMQProducerImpl#sendKernelImpl, which knows of DELAY and __STARTDELIVERTIME alone
-fn message_type(message: &PreparedMessage) -> MessageType {
+pub(super) fn message_type(message: &PreparedMessage) -> MessageType {
     const START_DELIVER_TIME: &str = "__STARTDELIVERTIME";
     let mut kind = MessageType::Normal;
     let text: Cow<'_, str> = message.properties.plain();

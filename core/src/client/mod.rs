@@ -50,6 +50,7 @@ mod static_topic;
 mod strategy;
 mod timers;
 mod topic;
+mod tracing;
 mod transaction;
 mod verdict;
 
@@ -71,6 +72,7 @@ use replies::Replies;
 use session::Session;
 use timers::{TimerId, TimerKey, Timers};
 use topic::Topic;
+use tracing::Tracing;
 use transaction::Transactions;
 
 /// A RocketMQ client without IO, clock or chance of its own.
@@ -109,6 +111,7 @@ pub struct Client {
     transactions: Transactions,
     checks: Checks,
     replies: Replies,
+    tracing: Tracing,
     /// Addresses that wait because too many dials are under way.
     dial_queue: VecDeque<Key>,
     /// The same for addresses that are dialled for a heartbeat alone.
@@ -178,6 +181,7 @@ impl Client {
             transactions: Transactions::default(),
             checks: Checks::default(),
             replies: Replies::new(),
+            tracing: Tracing::default(),
             dial_queue: VecDeque::new(),
             greeting_queue: VecDeque::new(),
             dials: 0,
@@ -321,7 +325,7 @@ impl Client {
                 }
                 index
             }
-            None if self.groups.len() >= limits::GROUPS_MAX => {
+            None if self.groups.len() >= limits::GROUPS_MAX + self.tracing.sender_slots() => {
                 return Err(GroupError::TooMany);
             }
             None => {
@@ -338,6 +342,7 @@ impl Client {
         self.advance(now);
         let name = self.groups.get_mut(group.0 as usize).and_then(Option::take);
         if let Some(name) = name {
+            self.tracing.unregistered(&name);
             self.unregister_everywhere(&name);
         }
     }
@@ -377,7 +382,7 @@ impl Client {
         let Some(topic) = topic else {
             return reject(SendErrorKind::Backpressure(crate::error::Bound::Topics), message);
         };
-        if message.is_half() && !self.begin_transaction(message.unique_key, &group, topic) {
+        if message.is_half() && !self.begin_transaction(&message, &group, topic) {
             let bound = crate::error::Bound::Transactions;
             return reject(SendErrorKind::Backpressure(bound), message);
         }
@@ -407,7 +412,7 @@ impl Client {
     pub fn set_in_flight_max(&mut self, now: Instant, messages_max: u32) {
         self.advance(now);
         let messages_max = messages_max.min(limits::OPERATIONS_MAX / 2);
-        self.operations_max = self.operations_max.max(2 * messages_max);
+        self.operations_max = self.operations_max.max(2 * messages_max + self.tracing.operations());
         self.budget.set_burst(self.config.retry_budget, 2 * messages_max);
     }
 

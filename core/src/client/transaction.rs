@@ -12,12 +12,14 @@ use alloc::vec::Vec;
 
 use super::control::{Control, ControlKind};
 use super::outbox::{Owner, TakenBack};
+use super::tracing::Labels;
 use super::verdict::{AttemptVerdict, verdict};
 use super::{Client, Life};
 use crate::address::Address;
 use crate::error::{Attempt, AttemptFailure, CloseReason, Delivery};
 use crate::limits;
 use crate::output::Output;
+use crate::prepared::PreparedMessage;
 use crate::receipt::SendReceipt;
 use crate::slab::Key;
 use crate::time::Instant;
@@ -35,6 +37,8 @@ pub(super) struct Transaction {
     /// Brokers that may have another copy of the half message, by attempts of unknown fate.
     pub(super) leftovers: Vec<Arc<str>>,
     pub(super) state: State,
+    /// What is recorded of its message, if anything is.
+    labels: Option<Box<Labels>>,
 }
 
 /// Where a half message is.
@@ -83,6 +87,8 @@ pub(super) struct End {
     pub(super) from_check: bool,
     /// Who waits for the answer; `None` if nobody does.
     pub(super) caller: Option<Caller>,
+    /// What is recorded of the message, if anything is.
+    pub(super) labels: Option<Box<Labels>>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -287,12 +293,14 @@ impl Client {
     // ---- The half message -------------------------------------------------------------------
 
     /// A half message is about to be sent. Whether there is room for its transaction.
+    #[inline(never)]
     pub(super) fn begin_transaction(
         &mut self,
-        key: UniqueKey,
+        message: &PreparedMessage,
         group: &Arc<str>,
         topic: Key,
     ) -> bool {
+        let key = message.unique_key;
         let wire = self.topics.get(topic).map(|topic| Arc::clone(&topic.wire));
         if !self.transactions.make_room(self.now) {
             return false;
@@ -303,6 +311,7 @@ impl Client {
             half: None,
             leftovers: Vec::new(),
             state: State::Preparing { abandoned: false },
+            labels: self.labels(group, message),
         };
         match self.transactions.state(&key) {
             None | Some(State::Decided { .. }) => {
@@ -376,6 +385,7 @@ impl Client {
             half: None,
             leftovers: Vec::new(),
             state: State::Undecided,
+            labels: None,
         };
         self.transactions.entries.insert(key, entry);
         self.transactions.live += 1;
@@ -417,6 +427,8 @@ impl Client {
             },
             from_check: false,
             caller,
+            // Told once, and not needed afterwards: checks bring their own.
+            labels: entry.labels.take(),
         };
         if !awaited {
             self.decide(key, decision);
@@ -429,6 +441,7 @@ impl Client {
             let failure = AttemptFailure::NoAddress;
             return self.end_lost(&end, &home.address, failure, Delivery::NotSent);
         };
+        self.trace_end(&end, endpoint);
         let kind = ControlKind::EndTransaction(Arc::new(end));
         self.start_control(endpoint, kind, timeout);
     }

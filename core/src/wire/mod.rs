@@ -22,6 +22,7 @@ mod send_response;
 mod signed;
 mod stored;
 mod text;
+mod trace;
 mod transaction;
 mod unique_key;
 mod version;
@@ -56,6 +57,10 @@ pub use send_response::{SendResponse, StoredPlace};
 pub(crate) use signed::{Mac, MacKey, render_prefix, sign_send, sign_written};
 pub(crate) use stored::decode_table;
 pub use stored::{StoredError, StoredMessage, decode_stored};
+pub use trace::{
+    EndTransactionRecord, PubRecord, RecallRecord, SubAfterRecord, SubBeforeRecord,
+    TraceMessageType, TraceRecord,
+};
 pub(crate) use transaction::CheckRequest;
 pub use transaction::{EndTransaction, encode_end_transaction};
 pub use unique_key::{UniqueKey, UniqueKeyError, UniqueKeySource};

@@ -24,6 +24,7 @@ use crate::producer::{Producer, ProducerOptions};
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::slot::Slot;
+use crate::trace::TraceError;
 use crate::transport::Transport;
 
 /// A client: its connections, its name servers and the routes that it knows. Producers are made
@@ -351,6 +352,9 @@ pub enum StartError {
     /// The settings of automatic batches cannot work.
     #[error(transparent)]
     AutoBatch(#[from] AutoBatchError),
+    /// The settings of the message trace cannot work.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// There is no runtime here to start on.
     #[error("no runtime here; start inside of one, or pass its handle to start_on")]
     NoRuntime,

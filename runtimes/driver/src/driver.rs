@@ -33,8 +33,10 @@ use crate::slot::Slot;
 use crate::transport::Transport;
 
 mod commands;
+mod tracing;
 mod transactions;
 
+use tracing::Tracers;
 use transactions::OpenEnds;
 
 /// Turns in one poll, after which the executor gives the others theirs.
@@ -102,6 +104,7 @@ pub struct Driver<R: Runtime> {
     next_ready: u64,
     queries: OpenQueries,
     closing: Option<Closing>,
+    tracers: Tracers,
     /// The look-up of the name servers that is under way.
     fetch: Option<Fetch>,
     /// What the provider of credentials is being asked.
@@ -174,6 +177,7 @@ impl<R: Runtime> Driver<R> {
             next_ready: 0,
             queries: OpenQueries::default(),
             closing: None,
+            tracers: Tracers::default(),
             fetch: None,
             question: None,
             armed: Instant::FAR_FUTURE,
@@ -198,6 +202,9 @@ impl<R: Runtime> Driver<R> {
         }
         self.go_on_closing(now, exchange.waiting);
         self.carry_out(now);
+        if !self.tracers.is_empty() {
+            self.send_traces(now);
+        }
         while let Some(conn) = self.machine.poll_transmit() {
             self.list(conn);
         }
@@ -386,6 +393,9 @@ impl<R: Runtime> Driver<R> {
         if let Some(closing) = self.closing.as_ref().filter(|closing| !closing.begun) {
             next = next.min(closing.deadline);
         }
+        if !self.tracers.is_empty() {
+            next = next.min(self.traces_due());
+        }
         if next >= self.armed {
             return Turn::Sleep;
         }
@@ -430,7 +440,11 @@ impl<R: Runtime> Driver<R> {
                     self.go_on_asking(now);
                 }
                 Output::AbandonCredentials { .. } => self.question = None,
+                Output::Complete { op, result } if self.tracers.is_open(op) => {
+                    self.trace_ended(op, result.is_ok());
+                }
                 Output::Complete { op, result } => self.ledger.end(op, result),
+                Output::Trace { tracer, record } => self.tracers.add(tracer, &record),
                 Output::Ready { waiter, result } => {
                     let position = self.ready_slots.iter().position(|(w, _)| *w == waiter);
                     if let Some(position) = position {
@@ -622,6 +636,7 @@ impl<R: Runtime> Driver<R> {
         for slot in self.closing.take().map(|closing| closing.slots).unwrap_or_default() {
             self.close_slot(slot);
         }
+        self.tracers.drop_all();
         self.connections.clear();
         (self.fetch, self.question) = (None, None);
         self.release();

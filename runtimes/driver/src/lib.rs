@@ -49,6 +49,7 @@ mod socks;
 mod telemetry;
 #[cfg(feature = "tls")]
 mod tls;
+mod trace;
 mod transaction;
 mod transport;
 
@@ -92,4 +93,5 @@ pub use selector::Selector;
 pub use socks::{Socks5, Socks5Error};
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsConfigBuilder, TlsConfigError};
+pub use trace::{TraceError, TraceOptions, TraceStats};
 pub use transaction::{BeginFuture, Transaction};

@@ -18,6 +18,7 @@ use crate::gather::AutoBatch;
 use crate::operation::{Content, OnewayFuture, Operation, PendingSend, SendFuture, SubmitFuture};
 use crate::selector::Selector;
 use crate::shared::Shared;
+use crate::trace::{TraceCounters, TraceOptions, TraceStart, TraceStats};
 
 /// Sends messages on behalf of one producer group. Clones are cheap and mean the same producer;
 /// all methods take `&self`, and any number of sends may be open at once.
@@ -43,16 +44,23 @@ struct Inner {
     group: u32,
     name: Box<str>,
     gathers: bool,
+    traced: Option<Arc<TraceCounters>>,
 }
 
 impl Producer {
     pub(crate) fn new(handle: Arc<Handle>, group: &str) -> Result<Producer, GroupError> {
-        let number = handle.shared.register(group, None)?;
-        Ok(Producer::of(handle, group, number, false))
+        let number = handle.shared.register(group, None, None)?;
+        Ok(Producer::of(handle, group, number, false, None))
     }
 
-    fn of(handle: Arc<Handle>, group: &str, number: u32, gathers: bool) -> Producer {
-        let inner = Inner { handle, group: number, name: group.into(), gathers };
+    fn of(
+        handle: Arc<Handle>,
+        group: &str,
+        number: u32,
+        gathers: bool,
+        traced: Option<Arc<TraceCounters>>,
+    ) -> Producer {
+        let inner = Inner { handle, group: number, name: group.into(), gathers, traced };
         Producer { inner: Arc::new(inner) }
     }
 
@@ -61,13 +69,18 @@ impl Producer {
         group: &str,
         options: ProducerOptions,
     ) -> Result<Producer, StartError> {
-        let ProducerOptions { auto_batch, transaction_checks } = options;
+        let ProducerOptions { auto_batch, transaction_checks, trace } = options;
         auto_batch.map_or(Ok(()), |settings| settings.check(&handle.shared.config))?;
-        let number = handle.shared.register(group, transaction_checks)?;
+        if let Some(trace) = &trace {
+            trace.check(&handle.shared.config)?;
+        }
+        let trace = trace.map(|options| TraceStart { options, counters: Arc::default() });
+        let traced = trace.as_ref().map(|trace| Arc::clone(&trace.counters));
+        let number = handle.shared.register(group, transaction_checks, trace)?;
         if let Some(settings) = auto_batch {
             handle.shared.gather(number, settings);
         }
-        Ok(Producer::of(handle, group, number, auto_batch.is_some()))
+        Ok(Producer::of(handle, group, number, auto_batch.is_some(), traced))
     }
 
     /// Whether its sends are gathered into batches.
@@ -225,6 +238,12 @@ impl Producer {
         &self.inner.name
     }
 
+    /// What has become of the records of the message trace; all 0 if there is none. See
+    /// [`ProducerOptions::with_trace`].
+    pub fn trace_stats(&self) -> TraceStats {
+        self.inner.traced.as_ref().map(|counters| counters.read()).unwrap_or_default()
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.inner.handle.shared
     }
@@ -259,6 +278,8 @@ pub struct ProducerOptions {
     /// Who knows what has become of a transaction when a broker asks about one that this client
     /// does not remember; `None`, the default, if nobody does.
     pub transaction_checks: Option<CheckHandler>,
+    /// How it is recorded what becomes of messages; `None`, the default, if it is not.
+    pub trace: Option<TraceOptions>,
 }
 
 impl ProducerOptions {
@@ -271,6 +292,16 @@ impl ProducerOptions {
     #[must_use]
     pub fn with_auto_batch(mut self, auto_batch: AutoBatch) -> ProducerOptions {
         self.auto_batch = Some(auto_batch);
+        self
+    }
+
+    /// Has it recorded, in messages of a trace topic, what becomes of each message. Nothing that
+    /// happens to these messages is seen by the sends that they tell of: what cannot be sent is
+    /// dropped, and counted by [`Producer::trace_stats`].
+    // Java: DefaultMQProducer#enableTrace
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceOptions) -> ProducerOptions {
+        self.trace = Some(trace);
         self
     }
 

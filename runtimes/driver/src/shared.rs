@@ -28,9 +28,11 @@ use crate::request::ReplySlot;
 use crate::runtime::Clock;
 use crate::signal::Signal;
 use crate::slot::Slot;
+use crate::trace::TraceStart;
 use crate::transaction::EndSlot;
 
 mod holding;
+mod lending;
 
 /// Where the result of a send is left.
 pub(crate) type SendSlot = Slot<Result<Completion, SendError>>;
@@ -113,6 +115,7 @@ pub(crate) enum Command {
         group: u32,
         name: Box<str>,
         checks: Option<CheckHandler>,
+        trace: Option<TraceStart>,
     },
     Unregister {
         group: u32,
@@ -350,6 +353,7 @@ impl Shared {
         &self,
         name: &str,
         checks: Option<CheckHandler>,
+        trace: Option<TraceStart>,
     ) -> Result<u32, GroupError> {
         let wire = &*self.config.wire_group(name)?;
         let mut state = self.lock();
@@ -357,7 +361,8 @@ impl Shared {
             return Err(GroupError::Closed);
         }
         let group = state.name_group(wire, name)?;
-        state.commands.push_back(Command::Register { group, name: name.into(), checks });
+        let name = name.into();
+        state.commands.push_back(Command::Register { group, name, checks, trace });
         drop(state);
         self.signal.wake();
         Ok(group)

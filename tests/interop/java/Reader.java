@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.apache.rocketmq.acl.common.AclClientRPCHook;
 import org.apache.rocketmq.acl.common.SessionCredentials;
+import org.apache.rocketmq.client.AccessChannel;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
@@ -22,6 +23,9 @@ import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
+import org.apache.rocketmq.client.trace.TraceBean;
+import org.apache.rocketmq.client.trace.TraceContext;
+import org.apache.rocketmq.client.trace.TraceDataEncoder;
 import org.apache.rocketmq.client.utils.MessageUtil;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
@@ -37,6 +41,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  *
  * Run: java Reader NAMESRV [COMMAND], COMMAND being one of:
  *   read TOPIC ...             prints everything that is stored there
+ *   traces TOPIC ...           prints the records of the message trace that are stored there
+ *   encode CHANNEL RECORDS     reads records (hexadecimal) and writes them again, for a channel
  *   send TOPIC COUNT [LENGTH]  sends messages with bodies that are short, or of that length
  *   hash TOPIC KEY ...         sends a message for each key to the queue of its hash
  *   respond TOPIC              replies to everything that is sent there, from now on
@@ -56,6 +62,8 @@ public class Reader {
     private final String nameServer;
     private DefaultMQPullConsumer consumer;
     private DefaultMQProducer producer;
+    /** Whether records of the message trace are read, not messages. */
+    private boolean traces;
 
     private Reader(String nameServer) {
         this.nameServer = nameServer;
@@ -84,11 +92,14 @@ public class Reader {
         boolean good = true;
         try {
             int count;
-            if (words[0].equals("read")) {
+            traces = words[0].equals("traces");
+            if (words[0].equals("read") || traces) {
                 count = read(Arrays.asList(words).subList(1, words.length));
             } else if (words[0].equals("send") && words.length >= 3) {
                 int length = words.length > 3 ? Integer.parseInt(words[3]) : 0;
                 count = send(words[1], Integer.parseInt(words[2]), length);
+            } else if (words[0].equals("encode") && words.length == 3) {
+                count = encode(AccessChannel.valueOf(words[1]), text(words[2]));
             } else if (words[0].equals("hash")) {
                 count = hash(words[1], Arrays.asList(words).subList(2, words.length));
             } else if (words[0].equals("respond")) {
@@ -219,8 +230,12 @@ public class Reader {
             PullResult result = consumer.pull(queue, "*", offset, 32);
             if (result.getPullStatus() == PullStatus.FOUND) {
                 for (MessageExt message : result.getMsgFoundList()) {
-                    OUT.println(describe(queue, message).text());
-                    count++;
+                    if (traces) {
+                        count += records(message);
+                    } else {
+                        OUT.println(describe(queue, message).text());
+                        count++;
+                    }
                 }
                 empty = 0;
             } else if (++empty > 100) {
@@ -235,6 +250,54 @@ public class Reader {
         }
         entry.setValue(offset);
         return count;
+    }
+
+    /** Prints what the client's own decoder makes of the records in a message. */
+    private static int records(MessageExt message) {
+        String text = new String(message.getBody(), StandardCharsets.UTF_8);
+        List<TraceContext> contexts = TraceDataEncoder.decoderFromTraceDataString(text);
+        StringBuilder again = new StringBuilder();
+        for (TraceContext context : contexts) {
+            context.setAccessChannel(AccessChannel.LOCAL);
+            again.append(TraceDataEncoder.encoderFromContextBean(context).getTransData());
+        }
+        for (TraceContext context : contexts) {
+            TraceBean bean = context.getTraceBeans().get(0);
+            OUT.println(new Line()
+                .put("kind", context.getTraceType().name())
+                .put("time", String.valueOf(context.getTimeStamp()))
+                .put("region", context.getRegionId())
+                .put("group", context.getGroupName())
+                .put("cost", String.valueOf(context.getCostTime()))
+                .put("success", String.valueOf(context.isSuccess()))
+                .put("topic", bean.getTopic())
+                .put("id", bean.getMsgId())
+                .put("tags", bean.getTags())
+                .put("keys", bean.getKeys())
+                .put("store_host", bean.getStoreHost())
+                .put("body_length", String.valueOf(bean.getBodyLength()))
+                .put("type", String.valueOf(bean.getMsgType()))
+                .put("offset_id", bean.getOffsetMsgId())
+                .put("transaction_id", String.valueOf(bean.getTransactionId()))
+                .put("state", String.valueOf(bean.getTransactionState()))
+                .put("from_check", String.valueOf(bean.isFromTransactionCheck()))
+                .put("message_keys", message.getKeys())
+                .put("exact", String.valueOf(again.toString().equals(text)))
+                .text());
+        }
+        return contexts.size();
+    }
+
+    /** Has the client's own classes read records and write them again. */
+    private static int encode(AccessChannel channel, String text) {
+        StringBuilder again = new StringBuilder();
+        List<TraceContext> contexts = TraceDataEncoder.decoderFromTraceDataString(text);
+        for (TraceContext context : contexts) {
+            context.setAccessChannel(channel);
+            again.append(TraceDataEncoder.encoderFromContextBean(context).getTransData());
+        }
+        OUT.println(new Line().put("text", again.toString()).put("records", contexts.size()).text());
+        return 1;
     }
 
     private static Line describe(MessageQueue queue, MessageExt message) throws Exception {

@@ -156,6 +156,30 @@ impl Reader {
         signature.map(str::to_owned).ok_or_else(|| format!("the reader printed {lines:?}"))
     }
 
+    /// The records of the message trace that are stored in `topics`, decoded by the official
+    /// client: each as its fields by name.
+    pub fn read_traces(&self, topics: &[&str]) -> Result<Vec<BTreeMap<String, String>>> {
+        let lines = self.ask(&format!("traces {}", topics.join(" ")))?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let fields = |line: &Value| {
+            let fields = line.as_object().into_iter().flatten();
+            fields.map(|(name, value)| (name.clone(), text(value))).collect()
+        };
+        Ok(lines.iter().filter(|line| line["absent"] != true).map(fields).collect())
+    }
+
+    /// What the official client's classes make of records of the message trace when they read
+    /// them and write them again, and how many they find. `channel` is `LOCAL` or `CLOUD`.
+    pub fn encode_traces(&self, channel: &str, records: &str) -> Result<(String, u64)> {
+        let hex = records.bytes().fold("-".to_owned(), |text, b| text + &format!("{b:02x}"));
+        let lines = self.ask(&format!("encode {channel} {hex}"))?;
+        let line = lines.first().ok_or("the reader printed nothing")?;
+        match (line["text"].as_str(), line["records"].as_u64()) {
+            (Some(text), Some(count)) => Ok((text.to_owned(), count)),
+            _ => Err(format!("the reader printed {line}")),
+        }
+    }
+
     fn ask(&self, command: &str) -> Result<Vec<Value>> {
         let mut jvm = self.jvm.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         jvm.tell(command)?;

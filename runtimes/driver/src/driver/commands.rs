@@ -55,7 +55,7 @@ impl<R: Runtime> Driver<R> {
                     self.ledger.end(op, Err(error));
                 }
             }
-            Command::Register { group, name, checks } => {
+            Command::Register { group, name, checks, trace } => {
                 let index = group as usize;
                 if self.groups.len() <= index {
                     self.groups.resize(index + 1, None);
@@ -66,8 +66,12 @@ impl<R: Runtime> Driver<R> {
                 }
                 // The handle has made the same checks. If the machine is closing all the same,
                 // sends of the group are refused as closed.
+                let registered = match trace {
+                    None => self.machine.register(now, &name).ok(),
+                    Some(trace) => self.register_traced(now, group, &name, trace),
+                };
                 if let Some(slot) = self.groups.get_mut(index) {
-                    *slot = self.machine.register(now, &name).ok();
+                    *slot = registered;
                 }
             }
             Command::Unregister { group: number } => {
@@ -75,6 +79,7 @@ impl<R: Runtime> Driver<R> {
                 if let Some(group) = group {
                     self.machine.unregister(now, group);
                 }
+                self.tracers.producer_gone(number);
                 if let Some(slot) = self.check_handlers.get_mut(number as usize) {
                     *slot = None;
                 }
@@ -246,12 +251,14 @@ impl<R: Runtime> Driver<R> {
     /// Those who wait for room are let in while there is time; only then does the machine close,
     /// because it takes nothing in afterwards.
     pub(super) fn go_on_closing(&mut self, now: Instant, waiting: usize) {
-        let Some(closing) = &mut self.closing else { return };
-        if closing.begun || (waiting > 0 && now < closing.deadline) {
+        let Some(closing) = &self.closing else { return };
+        let deadline = closing.deadline;
+        if closing.begun || (waiting > 0 && now < deadline) || self.awaits_traces(now, deadline) {
             return;
         }
-        closing.begun = true;
-        let deadline = closing.deadline;
+        if let Some(closing) = &mut self.closing {
+            closing.begun = true;
+        }
         for request in self.shared.take_waiting() {
             self.ledger.refuse(request, SendErrorKind::Closed, now);
         }

@@ -17,6 +17,7 @@
 //! | [`runtimes`] | where the client's work is done |
 //! | [`interceptors`] | code of your own in every send and request |
 //! | [`observing`] | events, numbers, `tracing` |
+//! | [`trace`] | what became of each message, kept in a topic of the cluster |
 //! | [`admin`] | topics, offsets, stored messages, and what is wrong |
 //! | [`errors`] | the texts of errors |
 //! | [`testing`] | your code against simulated servers |
@@ -78,6 +79,9 @@ pub mod interceptors {}
 #[doc = include_str!("observing.md")]
 pub mod observing {}
 
+#[doc = include_str!("trace.md")]
+pub mod trace {}
+
 #[doc = include_str!("admin.md")]
 pub mod admin {}
 
@@ -100,7 +104,7 @@ mod tests {
         SendErrorKind, Unsuitable,
     };
 
-    const PAGES: [(&str, &str); 19] = [
+    const PAGES: [(&str, &str); 20] = [
         ("verdicts", include_str!("verdicts.md")),
         ("messages", include_str!("messages.md")),
         ("queues", include_str!("queues.md")),
@@ -116,6 +120,7 @@ mod tests {
         ("runtimes", include_str!("runtimes.md")),
         ("interceptors", include_str!("interceptors.md")),
         ("observing", include_str!("observing.md")),
+        ("trace", include_str!("trace.md")),
         ("admin", include_str!("admin.md")),
         ("errors", include_str!("errors.md")),
         ("testing", include_str!("testing.md")),

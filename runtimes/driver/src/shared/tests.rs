@@ -216,12 +216,12 @@ fn a_hundred_thousand_wait_at_less_than_2_kib_each_and_leave_nothing() {
 #[test]
 fn groups_are_unique_until_they_are_forgotten() {
     let shared = shared();
-    assert_eq!(shared.register("a", None), Ok(0));
-    assert_eq!(shared.register("a", None), Err(GroupError::Duplicate("a".into())));
-    assert_eq!(shared.register("b", None), Ok(1));
+    assert_eq!(shared.register("a", None, None), Ok(0));
+    assert_eq!(shared.register("a", None, None), Err(GroupError::Duplicate("a".into())));
+    assert_eq!(shared.register("b", None, None), Ok(1));
     shared.unregister(0);
-    assert_eq!(shared.register("c", None), Ok(0));
-    assert!(matches!(shared.register("no good", None), Err(GroupError::Illegal(_))));
+    assert_eq!(shared.register("c", None, None), Ok(0));
+    assert!(matches!(shared.register("no good", None, None), Err(GroupError::Illegal(_))));
     shared.stop();
-    assert_eq!(shared.register("d", None), Err(GroupError::Closed));
+    assert_eq!(shared.register("d", None, None), Err(GroupError::Closed));
 }

@@ -20,6 +20,7 @@ mod proxied;
 mod questions;
 mod queues;
 mod requests;
+mod traces;
 mod transactions;
 
 /// All cases of our client: the plain ones on every runtime and with both encodings.
@@ -81,6 +82,7 @@ const FEATURES: &[&[NamedCase]] = &[
     questions::CASES,
     requests::CASES,
     access::CASES,
+    traces::CASES,
     transactions::CASES,
 ];
 

@@ -45,6 +45,7 @@ pub mod room;
 mod scene;
 pub mod selecting;
 pub mod sending;
+pub mod tracing;
 pub mod transactions;
 
 /// After this a case hangs.
@@ -268,6 +269,15 @@ macro_rules! conformance {
                 a_dropped_request_leaves_nothing_behind, close_waits_for_replies,
                 the_end_of_the_driver_ends_requests,
                 another_group_that_goes_takes_no_replies_along, only_requests_are_replied_to;
+            tracing: a_record_tells_of_each_send, records_leave_in_batches_or_after_the_interval,
+                each_topic_has_trace_messages_of_its_own, a_batch_is_one_record,
+                nothing_is_recorded_without_a_receipt, a_bad_region_breaks_no_record,
+                a_retried_send_is_one_record,
+                a_trace_that_cannot_keep_up_is_dropped_and_counted,
+                a_trace_topic_that_takes_nothing_fails_nothing,
+                close_sends_what_was_recorded, the_last_handle_sends_what_was_recorded,
+                the_ends_of_transactions_are_recorded, a_recall_is_recorded,
+                traces_are_not_heard_of, two_producers_have_traces_of_their_own;
             transactions: a_transaction_is_delivered_when_it_is_committed,
                 a_transaction_that_is_rolled_back_is_not_delivered,
                 what_a_proxy_acknowledges_is_told_again_when_asked,

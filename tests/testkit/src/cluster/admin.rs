@@ -33,7 +33,12 @@ impl Broker {
             request::GET_BROKER_RUNTIME_INFO => Ok(self.describe(context, command)),
             _ => self.offset(context, command),
         };
-        Reply::Answer(answered.unwrap_or_else(|refusal| respond(config, command, refusal)))
+        let mut answer = answered.unwrap_or_else(|refusal| respond(config, command, refusal));
+        if command.code == request::RECALL_MESSAGE && config.version >= ServerVersion::V5_5 {
+            // Java: RecallMessageProcessor#processRequest.
+            answer.ext.insert("MSG_REGION", &config.region);
+        }
+        Reply::Answer(answer)
     }
 
     // Java: AdminBrokerProcessor#updateAndCreateTopic.

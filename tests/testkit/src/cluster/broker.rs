@@ -140,7 +140,7 @@ impl Broker {
         let decorate = |mut response: Command| {
             response.ext = Fields::with_capacity(160);
             response.ext.insert("MSG_REGION", &config.region);
-            response.ext.insert("TRACE_ON", "true");
+            response.ext.insert("TRACE_ON", if config.trace_on { "true" } else { "false" });
             response
         };
         let (header, queue_id, stored) = match stored {

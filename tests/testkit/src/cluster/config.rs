@@ -80,6 +80,7 @@ pub struct ClusterConfig {
     pub(crate) reply_encoding: Option<ReplyEncoding>,
     pub(crate) cluster_name: String,
     pub(crate) region: String,
+    pub(crate) trace_on: bool,
     pub(crate) wall_start_ms: i64,
     pub(crate) broker_clock_ahead_ms: i64,
     pub(crate) record_frames: bool,
@@ -104,6 +105,7 @@ impl ClusterConfig {
             reply_encoding: None,
             cluster_name: "DefaultCluster".to_owned(),
             region: "DefaultRegion".to_owned(),
+            trace_on: true,
             wall_start_ms: 1_700_000_000_000,
             broker_clock_ahead_ms: 0,
             record_frames: true,
@@ -162,6 +164,22 @@ impl ClusterConfig {
     #[must_use]
     pub fn recalls(mut self, on: bool) -> Self {
         self.recalls = on;
+        self
+    }
+
+    /// The region that brokers say they are in; `DefaultRegion` by default.
+    // Java: BrokerConfig#regionId.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Whether brokers say that they want a trace; on by default.
+    // Java: BrokerConfig#traceOn.
+    #[must_use]
+    pub fn trace_on(mut self, on: bool) -> Self {
+        self.trace_on = on;
         self
     }
 

@@ -43,6 +43,7 @@ mod store;
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;
+mod trace;
 mod transactions;
 
 pub use access::AccessControl;
@@ -55,6 +56,7 @@ pub use script::{Fault, Rule, RuleId};
 pub use store::Stored;
 #[cfg(feature = "tls")]
 pub use tls::TlsHandshake;
+pub use trace::TraceRecord;
 
 use broker::{Broker, Context, Refusal, Reply, respond};
 use name_server::NameServer;

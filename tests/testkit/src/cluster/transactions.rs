@@ -269,6 +269,12 @@ pub(super) fn check_request(config: &ClusterConfig, address: SocketAddr, half: &
     let mut properties = half.properties.clone();
     let topic = properties.remove("REAL_TOPIC").unwrap_or_default();
     let queue_id = properties.remove("REAL_QID").and_then(|id| id.parse().ok()).unwrap_or(0);
+    // What every stored message of 5.x has; nowhere else does it matter here.
+    // Java: SendMessageProcessor#sendMessage.
+    if config.version > ServerVersion::V4_9 {
+        properties.insert("MSG_REGION", &config.region);
+        properties.insert("TRACE_ON", config.trace_on.to_string());
+    }
     let message = LogMessage {
         topic,
         queue_id,
