@@ -117,7 +117,7 @@ impl Client {
             ControlKind::Reach { broker } => self.reach_failed(*broker, &failure),
             ControlKind::Unregister { group } => {
                 self.finish_unregistering();
-                self.be_found_again(control.conn, group);
+                self.group_left(control.conn, group);
             }
             ControlKind::EndTransaction(end) => self.end_unanswered(&control, end, failure),
             ControlKind::Query { query, .. } => self.query_lost(*query, failure),
@@ -148,7 +148,7 @@ impl Client {
             ControlKind::Reach { broker } => self.reach_answered(*broker, code),
             ControlKind::Unregister { group } => {
                 self.finish_unregistering();
-                self.be_found_again(control.conn, group);
+                self.group_left(control.conn, group);
             }
             ControlKind::EndTransaction(end) => {
                 // Java: proxy AbstractRemotingActivity#writeResponse; brokers add nothing here.

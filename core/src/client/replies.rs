@@ -29,6 +29,8 @@ pub(super) struct Replies {
     by_id: BTreeMap<CorrelationId, Key>,
     /// Sends that wait until brokers are greeted.
     ungreeted: Vec<OpId>,
+    /// There has been a request.
+    used: bool,
 }
 
 /// A request without a reply.
@@ -44,7 +46,7 @@ struct Awaited {
 impl Replies {
     pub(super) fn new() -> Replies {
         let (by_id, ungreeted) = (BTreeMap::new(), Vec::new());
-        Replies { entries: Slab::new(), by_id, ungreeted }
+        Replies { entries: Slab::new(), by_id, ungreeted, used: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,6 +75,7 @@ impl Client {
         if replies.by_id.contains_key(&id) || replies.entries.len() >= limits::REQUESTS_MAX {
             return false;
         }
+        replies.used = true;
         let entry = Awaited { correlation_id: id, op, deadline, timer: None };
         let key = replies.entries.insert(entry);
         replies.by_id.insert(id, key);
@@ -289,9 +292,14 @@ impl Client {
 
     /// Greets a broker unless that is under way. Whether its answer is worth waiting for.
     fn greet(&mut self, endpoint: Key, first: bool) -> bool {
-        let heartbeat = |kind: &ControlKind| matches!(kind, ControlKind::Heartbeat { .. });
-        let greets = |(_, it): (Key, &Control)| it.endpoint == endpoint && heartbeat(&it.kind);
-        let greets = self.controls.iter().any(greets);
+        let greets = |kind: &ControlKind| {
+            matches!(kind, ControlKind::Heartbeat { .. } | ControlKind::Unregister { .. })
+        };
+        let greets = |(_, it): (Key, &Control)| it.endpoint == endpoint && greets(&it.kind);
+        let greets = self.controls.iter().any(greets) || {
+            let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
+            conn.is_some_and(|conn| self.be_found_again(conn))
+        };
         let deaf = |client: &Client| client.endpoints.get(endpoint).is_none_or(|it| it.deaf);
         if !greets && (first || !deaf(self)) {
             let kind = ControlKind::Heartbeat { probe: false };
@@ -313,22 +321,32 @@ impl Client {
 
     /// A broker was told that a group has gone, and forgets with any group by which connection
     /// replies reach this client. It notes that again with the first heartbeat of a group that it
-    /// does not know: so another group goes, and comes back.
+    /// does not know: so another group goes, and comes back. Only for those who send requests.
     // Java: ProducerManager#unregisterProducer, #registerProducer
-    pub(super) fn be_found_again(&mut self, conn: Option<ConnId>, group: &Arc<str>) {
-        let remaining = self.groups.iter().flatten().next().map(Arc::clone);
-        let (Some(conn), Some(remaining)) = (conn, remaining) else { return };
-        let running = self.life == Life::Running;
-        let Some(session) = self.session(conn).filter(|it| running && !it.draining) else {
-            return;
-        };
+    pub(super) fn group_left(&mut self, conn: Option<ConnId>, group: &Arc<str>) {
+        let (used, running) = (self.replies.used, self.life == Life::Running);
+        let came_back = self.groups.iter().flatten().any(|known| known == group);
+        let Some(conn) = conn.filter(|_| running) else { return };
+        let Some(session) = self.session(conn).filter(|session| !session.draining) else { return };
         session.greeted = false;
-        let still_there = self.groups.iter().flatten().any(|known| known == group);
-        let kind = match still_there {
-            true => ControlKind::Heartbeat { probe: false },
-            false => ControlKind::Unregister { group: remaining },
-        };
+        session.forgotten = !came_back;
+        if came_back {
+            let kind = ControlKind::Heartbeat { probe: false };
+            self.start_control_first(conn, kind, self.config.request_timeout);
+        } else if used {
+            self.be_found_again(conn);
+        }
+    }
+
+    /// Has a group leave a broker that has forgotten this client. Whether there is one.
+    fn be_found_again(&mut self, conn: ConnId) -> bool {
+        let group = self.groups.iter().flatten().next().map(Arc::clone);
+        let session = self.session(conn).filter(|session| session.forgotten);
+        let (Some(session), Some(group)) = (session, group) else { return false };
+        session.forgotten = false;
+        let kind = ControlKind::Unregister { group };
         self.start_control_first(conn, kind, self.config.request_timeout);
+        true
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub(super) probing: bool,
     /// The broker has answered a heartbeat: it knows this client by this connection.
     pub(super) greeted: bool,
+    /// The broker has forgotten where this client is, although a group is known to it.
+    pub(super) forgotten: bool,
     /// Requests of the peer that were refused since then.
     pub(super) refused: (Instant, u32),
 }
@@ -84,6 +86,7 @@ impl Session {
             timer_at: Instant::FAR_FUTURE,
             probing: false,
             greeted: false,
+            forgotten: false,
             refused: (now, 0),
         }
     }

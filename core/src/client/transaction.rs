@@ -459,10 +459,10 @@ impl Client {
         Some(self.endpoint(address))
     }
 
-    /// A broker answered the end of a transaction, or the proxy of RocketMQ 5. That one acknowledges
-    /// what it cannot pass on, so the broker is told when it asks.
-    // Java: proxy TransactionActivity, which does not look at what becomes of it: ends that no check
-    // has come before have no TransactionData there
+    /// A broker answered the end of a transaction, or the proxy of RocketMQ 5. That one also
+    /// acknowledges what it cannot pass on, so the broker is told when it asks.
+    // Java: proxy TransactionActivity, which does not look at what becomes of it: ends before the
+    // first check have no TransactionData there
     pub(super) fn end_answered(
         &mut self,
         control: &Control,

@@ -116,7 +116,8 @@ fn wire_encoding(encoding: Encoding) -> u8 {
     }
 }
 
-/// The proxy of RocketMQ 5 acknowledges ends that it cannot pass on: the broker is told when it asks.
+/// The proxy of RocketMQ 5 acknowledges ends that it cannot pass on. The broker is told when it
+/// asks.
 pub async fn what_a_proxy_acknowledges_is_told_again_when_asked<H: Harness>(on: &H) {
     for (proxied, told) in [(true, 2), (false, 1)] {
         let cluster = cluster_with(on, ClusterConfig::new());
