@@ -249,7 +249,7 @@ impl Client {
     /// Whether an answer is awaited from a broker to which replies for this topic's consumers may
     /// be sent. `first`: those are greeted as well that did not answer before.
     fn greet_cluster(&mut self, topic: Key, first: bool) -> bool {
-        let clusters = self.topics.get(topic).map(|topic| topic.clusters.clone());
+        let clusters = self.topics.get(topic).map(|topic| Arc::clone(&topic.clusters));
         let mut waits = false;
         let mut endpoints: Vec<Key> = Vec::new();
         for cluster in clusters.iter().flat_map(|clusters| clusters.iter()) {
