@@ -352,3 +352,73 @@ impl Client {
 
 /// What a broker is told of a reply that cannot be read.
 const UNREADABLE: &str = "the reply cannot be read";
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+
+    const A: OpId = OpId { index: 0, generation: 0 };
+    const B: OpId = OpId { index: 1, generation: 0 };
+
+    fn client() -> Client {
+        let config = Config::builder("10.0.0.1:9876").build().unwrap();
+        let mut client = Client::new(config, 1, Instant::ZERO);
+        client.register(Instant::ZERO, "shop").unwrap();
+        client
+    }
+
+    fn replies(client: &mut Client) -> Vec<(CorrelationId, Option<NoReply>)> {
+        let mut replies = Vec::new();
+        while let Some(output) = client.poll_output() {
+            if let Output::Replied { correlation_id, result } = output {
+                replies.push((correlation_id, result.err()));
+            }
+        }
+        replies
+    }
+
+    #[test]
+    fn a_stored_request_ends_with_its_time_or_with_the_client() {
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        let [first, second, third] = [1, 2, 3].map(CorrelationId::from_random);
+        let mut client = client();
+        let timers = client.table_sizes().timers;
+        for (id, op, deadline) in [(first, A, at(1)), (second, B, at(60)), (third, B, at(60))] {
+            assert!(client.begin_request(id, op, deadline));
+            client.request_stored(&id, op);
+        }
+        client.handle_timeout(at(1));
+        assert_eq!(replies(&mut client), [(first, Some(NoReply::TimedOut))]);
+        client.forget_request(at(2), third);
+        assert_eq!((client.table_sizes().replies, client.replies.by_id.len()), (1, 1));
+        assert_eq!(client.table_sizes().timers, timers + 1);
+        client.shutdown(at(2), at(3));
+        assert_eq!(replies(&mut client), []);
+        client.handle_timeout(at(3));
+        assert_eq!(replies(&mut client), [(second, Some(NoReply::Closed))]);
+        assert_eq!((client.table_sizes().replies, client.table_sizes().timers), (0, 0));
+    }
+
+    #[test]
+    fn of_two_sends_with_one_id_each_sees_its_own() {
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        let id = CorrelationId::from_random(7);
+        let mut client = client();
+        assert!(client.begin_request(id, A, at(1)));
+        assert!(!client.begin_request(id, B, at(9)), "in use");
+        client.forget_request(at(0), id);
+        assert!(client.begin_request(id, B, at(9)));
+        let timers = client.table_sizes().timers;
+        client.request_stored(&id, A);
+        client.request_failed(&id, A);
+        assert_eq!(client.table_sizes().timers, timers);
+        client.request_stored(&id, B);
+        client.handle_timeout(at(8));
+        assert_eq!(replies(&mut client), []);
+        client.handle_timeout(at(9));
+        assert_eq!(replies(&mut client), [(id, Some(NoReply::TimedOut))]);
+    }
+}

@@ -430,6 +430,13 @@ pub async fn a_dropped_request_leaves_nothing_behind<H: Harness>(on: &H) {
     let responder = responder(on, &cluster);
     let mut events = producer.client().events();
     drop(producer.request(message("never polled"), PATIENT));
+    cluster.with(|cluster| cluster.stall(NAMES));
+    {
+        let mut request = pin!(producer.request(message("without a route"), PATIENT));
+        assert!(poll_once(request.as_mut()).is_none());
+        on.sleep(SHORT).await;
+    }
+    cluster.with(|cluster| cluster.resume(NAMES));
     {
         let mut request = pin!(producer.request(message("dropped"), PATIENT));
         assert!(poll_once(request.as_mut()).is_none());
