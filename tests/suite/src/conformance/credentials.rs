@@ -88,11 +88,13 @@ async fn signed_with<H: Harness>(on: &H, version: ServerVersion, encoding: Encod
     }
     producer.send_batch([message("1"), message("2")]).await.expect("sent");
     producer.send_oneway(message("oneway")).await.expect("sent");
+    let transaction = producer.begin_transaction(message("paid")).await.expect("begun");
+    transaction.commit().await.expect("committed");
     let admin = client.admin();
     admin.create_topic(TopicSettings::new("New", 2)).await.expect("created");
     let queues = client.queues(TOPIC).await.expect("known");
     admin.max_offset(TOPIC, &queues.get(0).expect("one")).await.expect("an offset");
-    until(on, "all is stored", || count(&cluster) == 5).await;
+    until(on, "all is stored", || count(&cluster) == 6).await;
     client.close(PROMPT).await;
     let frames = cluster.with(|cluster| cluster.frames().to_vec());
     for frame in frames.iter().filter(|frame| frame.flag & 1 == 0) {
@@ -101,7 +103,7 @@ async fn signed_with<H: Harness>(on: &H, version: ServerVersion, encoding: Encod
         assert_eq!(has("SecurityToken"), !plain, "{frame:?}");
         assert_eq!(has("zone"), !plain, "{frame:?}");
     }
-    for code in [105, 34, 35, if plain { 310 } else { 10 }, 17, 30] {
+    for code in [105, 34, 35, if plain { 310 } else { 10 }, 37, 17, 30] {
         assert!(frames.iter().any(|frame| frame.code == code), "no {code}");
     }
     let belongs = |error: &FieldError| matches!(error, FieldError::Taken { .. });
