@@ -282,7 +282,9 @@ impl Client {
         let answered = if under_way { op.current.take() } else { None };
         let stage = op.current.as_ref().map(|current| current.stage);
         let stays_out = self.leave(id);
-        self.budget.earn();
+        if !self.carries_records(id) {
+            self.budget.earn();
+        }
         if let Some(stage) = stage {
             // Its sender has to know that there may be another copy.
             let delivery = if stays_out { Delivery::NotSent } else { Delivery::Unknown };
@@ -361,6 +363,7 @@ impl Client {
             && op.command.order.is_none()
             // One more copy would be one more reply.
             && op.message.correlation_id().is_none()
+            && !self.carries_records(id)
             && self.topics.get(op.topic).and_then(|topic| topic.route.as_ref()).is_some_and(
                 |route| {
                     let untried = |broker| broker != current.broker && !op.tried.contains(&broker);
@@ -415,12 +418,14 @@ impl Client {
         let Some(current) = self.fail_current(id, stage, failure.clone(), delivery) else {
             return;
         };
+        let traces = self.carries_records(id);
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };
         let (number, unique_key) = (op.number, op.message.unique_key);
         op.tried.push(current.broker);
         if next == Next::BackOff
+            && !traces
             && let Some(broker) = self.brokers.get_mut(current.broker)
         {
             broker.busy.answered_busy(now, current.started, self.config.busy_back_off);
@@ -455,7 +460,6 @@ impl Client {
             let in_time = later + self.config.attempt_timeout_min <= deadline;
             retry_at = Some(if in_time { later } else { at });
         }
-        let traces = self.is_trace_sender(id);
         let Some(op) = self.ops.get_mut(id) else {
             return;
         };

@@ -172,6 +172,9 @@ impl FaultItem {
 impl Client {
     /// Notes what the end of the attempt under way says about its broker.
     pub(super) fn record_fault(&mut self, id: OpId, fault: Fault) {
+        if self.carries_records(id) {
+            return;
+        }
         if let Some(current) = self.ops.get(id).and_then(|op| op.current.as_ref()) {
             let latency = self.now.saturating_since(current.started);
             self.record_fault_of(current.broker, latency, fault);

@@ -310,8 +310,13 @@ impl Client {
 
     /// A greeting was answered, well or not, or never.
     pub(super) fn greeting_ended(&mut self, endpoint: Key, conn: Option<ConnId>, well: bool) {
+        let leaves = |(_, it): (Key, &Control)| {
+            it.conn == conn && matches!(it.kind, ControlKind::Unregister { .. })
+        };
+        // What a group that is about to leave takes along is seen when it has left.
+        let well_known = well && !self.controls.iter().any(leaves);
         if let Some(session) = conn.and_then(|conn| self.session(conn)) {
-            session.greeted |= well;
+            session.greeted |= well_known;
         }
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
             endpoint.deaf = !well;
@@ -324,7 +329,8 @@ impl Client {
     /// does not know: so another group goes, and comes back. Only for those who send requests.
     // Java: ProducerManager#unregisterProducer, #registerProducer
     pub(super) fn group_left(&mut self, conn: Option<ConnId>, group: &Arc<str>) {
-        let (used, running) = (self.replies.used, self.life == Life::Running);
+        let used = self.replies.used;
+        let running = matches!(self.life, Life::Running | Life::Draining);
         let came_back = self.groups.iter().flatten().any(|known| known == group);
         let Some(conn) = conn.filter(|_| running) else { return };
         let Some(session) = self.session(conn).filter(|session| !session.draining) else { return };

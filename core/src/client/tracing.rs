@@ -138,6 +138,9 @@ impl Client {
         now: Instant,
         group: &str,
     ) -> Result<GroupId, GroupError> {
+        if self.tracing.sender_slots >= limits::GROUPS_MAX {
+            return Err(GroupError::TooMany);
+        }
         self.tracing.sender_slots += 1;
         let registered = self.register(now, group);
         let name = registered.as_ref().ok().and_then(|id| self.groups.get(id.0 as usize));
@@ -163,6 +166,12 @@ impl Client {
     #[inline]
     pub(super) fn has_traces(&self) -> bool {
         !self.tracing.traced.is_empty()
+    }
+
+    /// Whether a send carries records: what becomes of it says nothing to the application's sends.
+    #[inline]
+    pub(super) fn carries_records(&self, id: OpId) -> bool {
+        !self.tracing.senders.is_empty() && self.is_trace_sender(id)
     }
 
     /// Whether a send carries records, so that the application has no part in it.

@@ -203,6 +203,9 @@ impl Transactions {
         self.live -= usize::from(!planted!(TransactionStaysLive));
         self.decided.push_back((forgotten, key));
         entry.state = State::Decided { decision, acknowledged: false, told: now };
+        // What is told later, questions name. A group that has gone must not be held for so long.
+        entry.group = Arc::default();
+        entry.labels = None;
     }
 
     /// A broker has acknowledged a decision, if it is the one that was made.
@@ -682,4 +685,35 @@ fn is_refusal(remark: &str) -> bool {
         "The commit log offset wrong",
     ];
     REFUSALS.iter().any(|refusal| remark.starts_with(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::id::TracerId;
+    use crate::message::Message;
+    use crate::time::ClockReading;
+
+    /// A decision is remembered for half an hour, and its group may go long before that.
+    #[test]
+    fn a_remembered_decision_does_not_hold_its_group() {
+        let now = Instant::ZERO;
+        let config = Config::builder("10.0.0.1:9876").build().unwrap();
+        let mut client = Client::new(config, 1, now);
+        let (tracer, clock) = (TracerId(1), ClockReading::default());
+        let id = client.register_traced(now, "shop", tracer, "T", clock).unwrap();
+        let group = client.groups.first().cloned().flatten().unwrap();
+        let topic = client.topic("Orders").unwrap();
+        let key = "7F000001000100000000000000000001".parse().unwrap();
+        let message = Message::new("Orders", "m");
+        let message = PreparedMessage::half(message, key, "shop", clock, client.config()).unwrap();
+        assert!(client.begin_transaction(&message, &group, topic));
+        drop(group);
+        client.unregister(now, id);
+        assert!(client.is_tracing(tracer), "it may still be decided");
+        client.decide(key, Decision::Commit);
+        assert_eq!(client.table_sizes().decisions, 1);
+        assert!(!client.is_tracing(tracer));
+    }
 }
