@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rocketmq_driver::{
-    AttemptOutcome, ConfigBuilder, Delivery, EventSet, Interceptor, Message, Producer,
+    AttemptOutcome, ConfigBuilder, Delivery, Event, EventSet, Interceptor, Message, Producer,
     ProducerOptions, SendContext, SendErrorKind, SendReceipt, SendStatus, TraceOptions, TraceStats,
     TransactionState,
 };
@@ -302,12 +302,18 @@ pub async fn a_trace_topic_that_takes_nothing_fails_nothing<H: Harness>(on: &H) 
             let sends = Rule::sends().topic(SYSTEM).always();
             cluster.with(|cluster| cluster.script(A, sends, Fault::silent()));
         }
-        let producer = traced(on, config(&cluster), on_full().with_batch(1));
+        let producer =
+            traced(on, config(&cluster).events(EventSet::FAULTS), on_full().with_batch(1));
+        let mut events = producer.client().events();
         for number in 0..100 {
             producer.send(message(number)).await.expect("sent");
         }
         let start = on.now();
         promptly(on, "close", producer.close(Duration::from_secs(60))).await;
+        // What becomes of records says nothing about brokers to those who send messages.
+        while let Some(event) = events.try_next() {
+            assert!(!matches!(event, Event::FaultUpdated { .. }), "{event:?}");
+        }
         // One more for telling the brokers.
         let most = Duration::from_secs(6) + H::TOLERANCE;
         assert!(on.since(start) < most, "{:?}", on.since(start));
