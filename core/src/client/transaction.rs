@@ -216,15 +216,15 @@ impl Transactions {
         now: Instant,
         forgotten: Instant,
     ) {
-        let ending =
-            |state| matches!(state, State::Ending { decision: made, .. } if made == decision);
+        let is_it = |made: Decision| made == decision || planted!(TransactionEndedByLeftover);
+        let ending = |state| matches!(state, State::Ending { decision: made, .. } if is_it(made));
         if self.state(&key).is_some_and(ending) {
             // Told when the broker asked, while the first word is still waited for.
             self.decide(key, decision, now, forgotten);
         }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         if let State::Decided { acknowledged, decision: made, .. } = &mut entry.state
-            && *made == decision
+            && is_it(*made)
             && !*acknowledged
         {
             *acknowledged = true;
