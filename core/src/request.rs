@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::compression::COMPRESSED;
 use crate::message::Message;
 use crate::time::WallTime;
-use crate::wire::{StoredMessage, UniqueKey, property};
+use crate::wire::{StoredMessage, UniqueKey, property, split_keys, value_of};
 
 /// Tells which request a reply belongs to. Shown as other clients show theirs, as the text of a
 /// random UUID.
@@ -104,7 +104,7 @@ pub struct ReplyMessage {
 impl ReplyMessage {
     /// The value of a property.
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+        value_of(&self.properties, name)
     }
 
     /// The unique key that the replying producer gave it.
@@ -114,8 +114,7 @@ impl ReplyMessage {
 
     /// The keys of the application.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let keys = self.property(property::KEYS).unwrap_or_default();
-        keys.split(' ').filter(|key| !key.is_empty())
+        split_keys(self.property(property::KEYS).unwrap_or_default())
     }
 
     /// The tag.

@@ -96,7 +96,7 @@ impl Client {
         }
         let number = op.number;
         let fails_with_broker = op.fails_with_broker();
-        if self.config.events.contains(EventSet::ATTEMPT_STARTS) && !self.is_trace_sender(id) {
+        if self.config.events.contains(EventSet::ATTEMPT_STARTS) && !self.carries_records(id) {
             self.report_start(id);
         }
         if self.has_interceptors() && self.before_send(id).is_err() {

@@ -43,6 +43,11 @@ pub(super) struct Endpoint {
 }
 
 impl Client {
+    /// The connection to an address, be it still dialling.
+    pub(super) fn conn_to(&self, endpoint: Key) -> Option<ConnId> {
+        self.endpoints.get(endpoint)?.conn
+    }
+
     /// The entry of an address, made if it is new.
     pub(super) fn endpoint(&mut self, address: Address) -> Key {
         if let Some(key) = self.endpoints_by_address.get(&address) {

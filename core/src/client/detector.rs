@@ -55,7 +55,7 @@ impl Client {
     /// Whether the peer sent anything since half an interval ago: an answer to the last question is
     /// older than that.
     fn heard_lately(&self, endpoint: Key, detector: Detector) -> bool {
-        let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
+        let conn = self.conn_to(endpoint);
         let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
         session.is_some_and(|session| {
             let silent = self.now.saturating_since(session.last_received);

@@ -228,7 +228,7 @@ impl Client {
         if self.is_endpoint_used(server) {
             return;
         }
-        let conn = self.endpoints.get(server).and_then(|endpoint| endpoint.conn);
+        let conn = self.conn_to(server);
         if let Some(conn) = conn {
             self.close_session(conn, CloseReason::Drained, true);
         }

@@ -68,7 +68,7 @@ impl Client {
             return told;
         }
         for endpoint in self.broker_masters() {
-            let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
+            let conn = self.conn_to(endpoint);
             let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
             if let Some(conn) = conn.filter(|_| session.is_some_and(|session| session.ready)) {
                 let kind = ControlKind::Unregister { group: Arc::clone(group) };

@@ -69,7 +69,7 @@ impl Client {
     /// Whether all interceptors let the next attempt of a send go.
     #[cold]
     pub(super) fn check_forbidden(&mut self, id: OpId, to: &Chosen) -> Result<(), SendErrorKind> {
-        let Some(op) = self.ops.get(id).filter(|_| !self.is_trace_sender(id)) else {
+        let Some(op) = self.ops.get(id).filter(|_| !self.carries_records(id)) else {
             return Ok(());
         };
         let Chosen { broker_name, address, queue_id, .. } = to;
@@ -101,7 +101,7 @@ impl Client {
     /// Tells that the attempt under way begins. Whether nobody panicked.
     #[cold]
     pub(super) fn before_send(&mut self, id: OpId) -> Result<(), Panicked> {
-        let Some(op) = self.ops.get(id).filter(|_| !self.is_trace_sender(id)) else {
+        let Some(op) = self.ops.get(id).filter(|_| !self.carries_records(id)) else {
             return Ok(());
         };
         let Some(current) = &op.current else {
@@ -134,7 +134,7 @@ impl Client {
 
     #[cold]
     fn after_failed(&mut self, id: OpId, current: &Current) {
-        let Some(op) = self.ops.get(id).filter(|_| !self.is_trace_sender(id)) else { return };
+        let Some(op) = self.ops.get(id).filter(|_| !self.carries_records(id)) else { return };
         let Some(attempt) = op.failed.last() else {
             return;
         };
@@ -156,7 +156,7 @@ impl Client {
     pub(super) fn after_stored(&mut self, id: OpId, current: &Current, receipt: &mut SendReceipt) {
         let Some(op) = self.ops.get(id) else { return };
         receipt.topic = op.message.message.topic_shared();
-        if self.is_trace_sender(id) {
+        if self.carries_records(id) {
             return;
         }
         let outcome = AttemptOutcome::Stored(receipt);

@@ -53,6 +53,13 @@ impl Replies {
         self.entries.len()
     }
 
+    /// Of two sends with one id, which a caller should not make, each sees its own.
+    fn of_send(&mut self, id: &CorrelationId, op: OpId) -> Option<(Key, &mut Awaited)> {
+        let key = *self.by_id.get(id)?;
+        let entry = self.entries.get_mut(key).filter(|entry| entry.op == op)?;
+        Some((key, entry))
+    }
+
     fn take(&mut self, id: &CorrelationId) -> Option<Awaited> {
         self.entries.remove(self.by_id.remove(id)?)
     }
@@ -84,17 +91,14 @@ impl Client {
 
     /// A broker has stored a request: from now on it is the reply that is waited for.
     pub(super) fn request_stored(&mut self, id: &CorrelationId, op: OpId) {
-        let Some(key) = self.replies.by_id.get(id).copied() else { return };
-        // Of two sends with one id, which a caller should not make, each sees its own.
-        if let Some(entry) = self.replies.entries.get_mut(key).filter(|entry| entry.op == op) {
+        if let Some((key, entry)) = self.replies.of_send(id, op) {
             entry.timer = Some(self.timers.schedule(entry.deadline, TimerKey::Reply(key)));
         }
     }
 
     /// The send of a request has failed, and says so itself.
     pub(super) fn request_failed(&mut self, id: &CorrelationId, op: OpId) {
-        let key = self.replies.by_id.get(id).copied();
-        if key.and_then(|key| self.replies.entries.get(key)).is_some_and(|entry| entry.op == op) {
+        if self.replies.of_send(id, op).is_some() {
             self.replies.take(id);
         }
     }
@@ -285,8 +289,8 @@ impl Client {
     }
 
     fn is_greeted(&self, endpoint: Key) -> bool {
-        let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
-        let session = conn.and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
+        let session =
+            self.conn_to(endpoint).and_then(|conn| self.sessions.get(Key::from_u64(conn.0)));
         session.is_some_and(|session| session.greeted && !session.draining)
     }
 
@@ -296,10 +300,8 @@ impl Client {
             matches!(kind, ControlKind::Heartbeat { .. } | ControlKind::Unregister { .. })
         };
         let greets = |(_, it): (Key, &Control)| it.endpoint == endpoint && greets(&it.kind);
-        let greets = self.controls.iter().any(greets) || {
-            let conn = self.endpoints.get(endpoint).and_then(|endpoint| endpoint.conn);
-            conn.is_some_and(|conn| self.be_found_again(conn))
-        };
+        let greets = self.controls.iter().any(greets)
+            || self.conn_to(endpoint).is_some_and(|conn| self.be_found_again(conn));
         let deaf = |client: &Client| client.endpoints.get(endpoint).is_none_or(|it| it.deaf);
         if !greets && (first || !deaf(self)) {
             let kind = ControlKind::Heartbeat { probe: false };

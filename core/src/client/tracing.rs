@@ -168,21 +168,20 @@ impl Client {
         !self.tracing.traced.is_empty()
     }
 
-    /// Whether a send carries records: what becomes of it says nothing to the application's sends.
+    /// Whether a send carries records: the application has no part in it, and what becomes of it
+    /// says nothing to the application's sends.
     #[inline]
     pub(super) fn carries_records(&self, id: OpId) -> bool {
-        !self.tracing.senders.is_empty() && self.is_trace_sender(id)
+        !self.tracing.senders.is_empty() && self.is_of_sender(id)
     }
 
-    /// Whether a send carries records, so that the application has no part in it.
     // Kept out of line: who asks is on the path of every send.
     #[cold]
     #[inline(never)]
-    pub(super) fn is_trace_sender(&self, id: OpId) -> bool {
-        !self.tracing.senders.is_empty()
-            && self.ops.get(id).is_some_and(|op| {
-                self.tracing.senders.iter().any(|sender| Arc::ptr_eq(sender, &op.group))
-            })
+    fn is_of_sender(&self, id: OpId) -> bool {
+        self.ops.get(id).is_some_and(|op| {
+            self.tracing.senders.iter().any(|sender| Arc::ptr_eq(sender, &op.group))
+        })
     }
 
     // ---- Sends ------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ pub use properties::{
     Properties, PropertyError, RESERVED_PROPERTIES, is_reserved, properties, property,
     push_property,
 };
-pub(crate) use properties::{PropertyText, PropertyWriter, check_property};
+pub(crate) use properties::{PropertyText, PropertyWriter, check_property, split_keys, value_of};
 pub(crate) use reply::read_reply;
 pub use route::{
     ADDRESSES_PER_BROKER_MAX, BrokerData, QueueData, RouteError, TopicQueueMapping, TopicRoute,

@@ -1,6 +1,7 @@
 //! The property string of a message: `name U+0001 value U+0002`, repeated, without any escaping.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::iter::FusedIterator;
 
@@ -347,6 +348,17 @@ impl<'a> Iterator for Properties<'a> {
 }
 
 impl FusedIterator for Properties<'_> {}
+
+/// The value of a property of a message that was received.
+pub(crate) fn value_of<'a>(all: &'a [(Box<str>, Box<str>)], name: &str) -> Option<&'a str> {
+    all.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+}
+
+/// The keys in the value of [`property::KEYS`].
+// Java: MessageConst#KEY_SEPARATOR
+pub(crate) fn split_keys(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|key| !key.is_empty())
+}
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::identifier::OffsetMessageId;
 use super::loose_json::quote_bare_keys;
-use super::properties::{properties, property};
+use super::properties::{properties, property, split_keys, value_of};
 use super::text::lossy;
 use crate::compression::COMPRESSED;
 use crate::limits::{STORED_MESSAGES_MAX, TABLE_LENGTH_MAX};
@@ -70,7 +70,7 @@ pub struct StoredMessage {
 impl StoredMessage {
     /// The value of a property.
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+        value_of(&self.properties, name)
     }
 
     /// The unique key that the producer gave it.
@@ -80,8 +80,7 @@ impl StoredMessage {
 
     /// The keys of the application.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let keys = self.property(property::KEYS).unwrap_or_default();
-        keys.split(' ').filter(|key| !key.is_empty())
+        split_keys(self.property(property::KEYS).unwrap_or_default())
     }
 
     /// The tag.

@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt::{self, Write};
 use core::time::Duration;
 
+use super::properties::split_keys;
 use crate::time::WallTime;
 use crate::transaction::TransactionState;
 
@@ -226,19 +227,15 @@ impl TraceRecord {
             TraceRecord::EndTransaction(record) => (&record.message_id, &record.keys),
             TraceRecord::Recall(record) => (&record.message_id, &None),
         };
-        // Java: MessageConst#KEY_SEPARATOR
-        let keys = keys.as_deref().unwrap_or_default().split(' ');
-        core::iter::once(&**id).chain(keys).filter(|key| !key.is_empty())
+        let id = Some(&**id).filter(|id| !id.is_empty());
+        id.into_iter().chain(split_keys(keys.as_deref().unwrap_or_default()))
     }
 }
 
 impl PubRecord {
     fn encode(&self, out: &mut String) -> fmt::Result {
-        write!(out, "Pub{FIELD_END}{}", self.time.as_millis())?;
-        text(out, &self.region);
-        text(out, &self.group);
-        text(out, &self.topic);
-        text(out, &self.message_id);
+        let Self { region, group, topic, message_id, .. } = self;
+        opening(out, "Pub", self.time, [region, group, topic, message_id])?;
         optional(out, self.tag.as_deref());
         optional(out, self.keys.as_deref());
         text(out, &self.store_host);
@@ -251,11 +248,8 @@ impl PubRecord {
 
 impl SubBeforeRecord {
     fn encode(&self, out: &mut String) -> fmt::Result {
-        write!(out, "SubBefore{FIELD_END}{}", self.time.as_millis())?;
-        text(out, &self.region);
-        text(out, &self.group);
-        text(out, &self.request_id);
-        text(out, &self.message_id);
+        let Self { region, group, request_id, message_id, .. } = self;
+        opening(out, "SubBefore", self.time, [region, group, request_id, message_id])?;
         write!(out, "{FIELD_END}{}", self.retry_times)?;
         optional(out, self.keys.as_deref());
         Ok(())
@@ -280,11 +274,8 @@ impl SubAfterRecord {
 
 impl EndTransactionRecord {
     fn encode(&self, out: &mut String) -> fmt::Result {
-        write!(out, "EndTransaction{FIELD_END}{}", self.time.as_millis())?;
-        text(out, &self.region);
-        text(out, &self.group);
-        text(out, &self.topic);
-        text(out, &self.message_id);
+        let Self { region, group, topic, message_id, .. } = self;
+        opening(out, "EndTransaction", self.time, [region, group, topic, message_id])?;
         optional(out, self.tag.as_deref());
         optional(out, self.keys.as_deref());
         text(out, &self.store_host);
@@ -302,13 +293,17 @@ impl EndTransactionRecord {
 
 impl RecallRecord {
     fn encode(&self, out: &mut String) -> fmt::Result {
-        write!(out, "Recall{FIELD_END}{}", self.time.as_millis())?;
-        text(out, &self.region);
-        text(out, &self.group);
-        text(out, &self.topic);
-        text(out, &self.message_id);
+        let Self { region, group, topic, message_id, .. } = self;
+        opening(out, "Recall", self.time, [region, group, topic, message_id])?;
         write!(out, "{FIELD_END}{}", self.success)
     }
+}
+
+/// What most records begin with.
+fn opening(out: &mut String, kind: &str, time: WallTime, texts: [&str; 4]) -> fmt::Result {
+    write!(out, "{kind}{FIELD_END}{}", time.as_millis())?;
+    texts.into_iter().for_each(|value| text(out, value));
+    Ok(())
 }
 
 /// Java reads it as an `int`.

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rocketmq_core::{CheckId, TransactionCheck, TransactionState};
 
+use crate::guard::guarded;
 use crate::shared::Shared;
 use crate::slot::Slot;
 
@@ -79,7 +79,7 @@ impl Future for Answering {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         // Code of the application: its panic must not end more than this answer.
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let polled = guarded(|| {
             let mut open = match stage {
                 Stage::New(handler, check) => (handler.0)(*check),
                 Stage::Open(open) => open,
@@ -89,23 +89,19 @@ impl Future for Answering {
                 Poll::Ready(state) => Ok(state),
                 Poll::Pending => Err(open),
             })
-        }));
+        });
         match polled {
-            Ok(Some(Err(open))) => {
+            Some(Some(Err(open))) => {
                 if self.abandoned.poll(cx).is_pending() {
                     self.stage = Stage::Open(open);
                     return Poll::Pending;
                 }
                 // Code of the application, too.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
+                guarded(|| drop(open));
             }
-            Ok(Some(Ok(state))) => self.answer(state),
-            Ok(None) => {}
-            Err(panic) => {
-                self.answer(TransactionState::Undecided);
-                // What was thrown may throw in turn when it is dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-            }
+            Some(Some(Ok(state))) => self.answer(state),
+            Some(None) => {}
+            None => self.answer(TransactionState::Undecided),
         }
         Poll::Ready(())
     }

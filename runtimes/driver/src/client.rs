@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::diagnose::{Diagnosis, diagnose};
 use crate::driver::Driver;
 use crate::events::EventStream;
 use crate::gather::AutoBatchError;
+use crate::guard::guarded;
 use crate::histogram::Histogram;
 use crate::identity::Identity;
 use crate::options::ClientOptions;
@@ -282,10 +282,7 @@ impl fmt::Debug for Client {
 
 /// Calls an interceptor, whose panic must not reach the driver.
 fn guard(call: &mut dyn FnMut()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
-        // What was thrown may throw in turn when it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-    }
+    guarded(call);
 }
 
 /// What became of the sends that were open when [`Client::close`] was called.

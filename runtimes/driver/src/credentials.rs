@@ -1,11 +1,11 @@
 //! Asking a provider for credentials.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rocketmq_core::{CredentialsProvider, FetchReason, Lease, ProviderFailure, ProviderFuture};
 
+use crate::guard::guarded;
 use crate::signal::Source;
 
 type Answer = Result<Lease, ProviderFailure>;
@@ -50,14 +50,4 @@ impl Drop for Question {
         let future = self.future.take();
         guarded(|| drop(future));
     }
-}
-
-/// What `call` gives; none if it panics.
-fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|panic| {
-            // What was thrown may throw in turn when it is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-        })
-        .ok()
 }

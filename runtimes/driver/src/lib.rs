@@ -28,6 +28,7 @@ mod events;
 #[cfg(feature = "futures-io")]
 mod futures_stream;
 mod gather;
+mod guard;
 mod histogram;
 mod identity;
 mod ledger;

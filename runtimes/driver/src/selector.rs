@@ -1,12 +1,13 @@
 //! How the caller of a send chooses its queue.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rocketmq_core::{
     Message, MessageQueue, OrderKey, PublishQueues, Selection, SelectorFailure, SendErrorKind,
 };
+
+use crate::guard::guarded;
 
 /// Chooses the queue of a send; see [`SendOptions::with_selector`](crate::SendOptions).
 ///
@@ -133,11 +134,10 @@ impl Selector {
             Choice::Custom(select) => select,
         };
         // What it leaves behind of its own is its own business: it is only called again.
-        let selected = catch_unwind(AssertUnwindSafe(|| select(queues, message)));
-        match selected {
-            Ok(Some(queue)) => Ok(Selection::Queue(queue)),
-            Ok(None) => Err(SendErrorKind::Selector(SelectorFailure::NoQueue)),
-            Err(_) => Err(SendErrorKind::Selector(SelectorFailure::Panicked)),
+        match guarded(|| select(queues, message)) {
+            Some(Some(queue)) => Ok(Selection::Queue(queue)),
+            Some(None) => Err(SendErrorKind::Selector(SelectorFailure::NoQueue)),
+            None => Err(SendErrorKind::Selector(SelectorFailure::Panicked)),
         }
     }
 }

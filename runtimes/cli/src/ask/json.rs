@@ -97,9 +97,7 @@ pub(super) fn replied(
         // A failure that this version of the tool does not know yet.
         Err(_) => ("other", None, None),
     };
-    let text = |reply: &'_ ReplyMessage| {
-        std::str::from_utf8(&reply.body).is_ok() && !reply.is_compressed()
-    };
+    let shown = reply.map(|reply| shown(&reply.body, reply.is_compressed()));
     line(&ReplyLine {
         outcome,
         topic,
@@ -116,17 +114,17 @@ pub(super) fn replied(
         properties: reply.map(|reply| {
             reply.properties.iter().map(|(name, value)| (&**name, &**value)).collect()
         }),
-        body: reply
-            .filter(|reply| text(reply))
-            .and_then(|reply| std::str::from_utf8(&reply.body).ok()),
-        body_hex: reply.filter(|reply| !text(reply)).map(|reply| hex(&reply.body)),
+        body: shown.as_ref().and_then(|shown| shown.as_ref().ok().copied()),
+        body_hex: shown.and_then(Result::err),
         elapsed_ms: millis(elapsed),
         error: replied.as_ref().err().map(|error| bounded(&error.to_string()).to_owned()),
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// A body as text; in hexadecimal if it is none, or compressed.
+fn shown(body: &[u8], compressed: bool) -> Result<&str, String> {
+    let hex = || body.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::str::from_utf8(body).ok().filter(|_| !compressed).ok_or_else(hex)
 }
 
 #[derive(Debug, Serialize)]
@@ -303,9 +301,7 @@ struct MessageLine<'a> {
 
 pub(super) fn message(topic: &str, found: &Result<StoredMessage, QueryError>) -> String {
     let message = found.as_ref().ok();
-    let text = |message: &'_ StoredMessage| {
-        std::str::from_utf8(&message.body).is_ok() && !message.is_compressed()
-    };
+    let shown = message.map(|message| shown(&message.body, message.is_compressed()));
     line(&MessageLine {
         topic,
         queue: message.map(|message| message.queue_id),
@@ -326,10 +322,8 @@ pub(super) fn message(topic: &str, found: &Result<StoredMessage, QueryError>) ->
         stored_ms: message.map(|message| message.store_time.as_millis()),
         store_host: message.map(|message| message.store_host.to_string()),
         reconsume_times: message.map(|message| message.reconsume_times),
-        body: message
-            .filter(|message| text(message))
-            .and_then(|message| std::str::from_utf8(&message.body).ok()),
-        body_hex: message.filter(|message| !text(message)).map(|message| hex(&message.body)),
+        body: shown.as_ref().and_then(|shown| shown.as_ref().ok().copied()),
+        body_hex: shown.and_then(Result::err),
         error: found.as_ref().err().map(error_line),
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rocketmq_testkit::LoopbackCluster;
 use rocketmq_testkit::cluster::{Fault, HALF_TOPIC, Node, Rule, Stored};
-use rocketmq_testkit::wire::request_code::{END_TRANSACTION, PUSH_REPLY_MESSAGE_TO_CLIENT};
+use rocketmq_testkit::wire::request_code::END_TRANSACTION;
 
 use crate::common::{Done, cluster, rmq, rmq_send, run, single};
 
@@ -79,23 +79,9 @@ fn reply(cluster: &LoopbackCluster, body: &[u8]) -> Stored {
     let client = request.properties.get("REPLY_TO_CLIENT").expect("a client");
     let properties = format!("CORRELATION_ID\u{1}{id}\u{2}TAGS\u{1}told\u{2}");
     cluster.with(|cluster| {
-        let mut push = cluster.broker_request(PUSH_REPLY_MESSAGE_TO_CLIENT);
-        for (name, value) in [
-            ("producerGroup", "answers"),
-            ("topic", "DefaultCluster_REPLY_TOPIC"),
-            ("queueId", "0"),
-            ("flag", "0"),
-            ("sysFlag", "0"),
-            ("bornTimestamp", "1"),
-            ("bornHost", "10.0.0.7:77"),
-            ("storeTimestamp", "2"),
-            ("storeHost", "10.0.0.8:78"),
-            ("properties", &properties),
-        ] {
-            push.ext.insert(name, value);
-        }
+        let push = cluster.reply_request(&properties, body);
         let to = cluster.client_connection(0, client).expect("greeted");
-        cluster.send_request(Node::Broker(0), to, push.with_body(body.to_vec())).expect("open");
+        cluster.send_request(Node::Broker(0), to, push).expect("open");
     });
     request
 }

@@ -9,9 +9,7 @@ use rocketmq_driver::{
     StoredMessage,
 };
 use rocketmq_testkit::cluster::{ClusterConfig, Fault, FrameRecord, Node, Rule, Stored};
-use rocketmq_testkit::wire::request_code::{
-    PUSH_REPLY_MESSAGE_TO_CLIENT, SEND_MESSAGE_V2, SEND_REPLY_MESSAGE_V2,
-};
+use rocketmq_testkit::wire::request_code::{SEND_MESSAGE_V2, SEND_REPLY_MESSAGE_V2};
 
 use super::scene::*;
 use super::{Harness, Servers};
@@ -332,24 +330,9 @@ fn push(
     let correlation_id = request.property("CORRELATION_ID").unwrap_or_default();
     let properties = format!("CORRELATION_ID\u{1}{correlation_id}\u{2}");
     cluster.with(|cluster| {
-        let mut push = cluster.broker_request(PUSH_REPLY_MESSAGE_TO_CLIENT);
-        for (name, value) in [
-            ("producerGroup", "answers"),
-            ("topic", "DefaultCluster_REPLY_TOPIC"),
-            ("queueId", "0"),
-            ("flag", "0"),
-            ("sysFlag", "0"),
-            ("bornTimestamp", "1"),
-            ("bornHost", "0:0:0:0:0:0:0:1:77"),
-            ("storeTimestamp", "2"),
-            ("storeHost", "nowhere"),
-            ("properties", &properties),
-        ] {
-            push.ext.insert(name, value);
-        }
+        let push = cluster.reply_request(&properties, *b"pushed");
         let to = cluster.client_connection(0, &id).expect("greeted");
-        let push = change(push.with_body(b"pushed".to_vec()));
-        cluster.send_request(A, to, push).expect("open")
+        cluster.send_request(A, to, change(push)).expect("open")
     })
 }
 

@@ -9,7 +9,7 @@ use super::{
     Stored, TopicConfig, UnregisterRecord, announced_route,
 };
 use super::{broker, transactions};
-use crate::wire::{Command, TopicRoute};
+use crate::wire::{Command, TopicRoute, request_code};
 
 /// Scripts and the state of servers.
 ///
@@ -177,6 +177,23 @@ impl Cluster {
     /// [`send_request`](Self::send_request).
     pub fn broker_request(&self, code: i32) -> Command {
         broker::server_request(&self.config, code)
+    }
+
+    /// A reply of the group `answers` as a broker passes it on to the client that has asked, with
+    /// these properties, from an IPv6 address and by a broker that tells none of its own.
+    pub fn reply_request(&self, properties: &str, body: impl Into<Vec<u8>>) -> Command {
+        self.broker_request(request_code::PUSH_REPLY_MESSAGE_TO_CLIENT)
+            .field("producerGroup", "answers")
+            .field("topic", format!("{}_REPLY_TOPIC", self.config.cluster_name))
+            .field("queueId", "0")
+            .field("flag", "0")
+            .field("sysFlag", "0")
+            .field("bornTimestamp", "1")
+            .field("bornHost", "0:0:0:0:0:0:0:1:77")
+            .field("storeTimestamp", "2")
+            .field("storeHost", "nowhere")
+            .field("properties", properties)
+            .with_body(body)
     }
 
     /// The check of a prepared message, as a broker sends it to a producer of its group.
