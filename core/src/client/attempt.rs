@@ -312,7 +312,7 @@ impl Client {
         }
         self.ops.discard(id);
         if let Some(detached) = half {
-            self.half_stored(&receipt, !detached);
+            self.half_stored(&receipt, number, !detached);
         }
         if let Some(request) = request {
             self.request_stored(&request, id);
@@ -345,7 +345,7 @@ impl Client {
         let failure = AttemptFailure::Answered { code, remark: remark_of(command) };
         self.fail_current(id, Stage::Answered, failure, Delivery::Unknown);
         if let Some(receipt) = receipt {
-            self.half_unusable(&receipt);
+            self.half_unusable(&receipt, number);
         }
         self.fail(id, SendErrorKind::NotPrepared { status });
     }

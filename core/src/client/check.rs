@@ -8,14 +8,14 @@ use alloc::sync::Arc;
 
 use super::control::ControlKind;
 use super::timers::{TimerId, TimerKey};
-use super::transaction::{End, State, Transaction};
+use super::transaction::{End, State};
 use super::{Client, Life};
 use crate::id::{ConnId, GroupId};
 use crate::limits;
 use crate::namespace;
 use crate::output::{Event, EventSet, Output};
 use crate::slab::Key;
-use crate::time::Instant;
+use crate::time::{Instant, WallTime};
 use crate::transaction::{CheckId, CheckOutcome, Decision, TransactionCheck, TransactionState};
 use crate::wire::{CheckRequest, Command, StoredMessage, UniqueKey, property};
 
@@ -111,7 +111,8 @@ impl Client {
             caller: None,
             labels,
         };
-        let outcome = match end.unique_key.and_then(|key| self.answer_of(&key, endpoint, &end)) {
+        let born = request.message.born_time;
+        let outcome = match end.unique_key.and_then(|key| self.answer_of(&key, &end, born)) {
             Some(outcome) => outcome,
             None if index.0 == u32::MAX || self.life != Life::Running => CheckOutcome::NotServed,
             None if self.checks.is_open(&end) => return true,
@@ -143,17 +144,18 @@ impl Client {
         true
     }
 
-    /// What this client knows of a transaction; `None` if nothing.
-    fn answer_of(&mut self, key: &UniqueKey, from: Key, end: &End) -> Option<CheckOutcome> {
+    /// What this client knows of a transaction, a copy of whose half message was born then; `None`
+    /// if nothing.
+    fn answer_of(&mut self, key: &UniqueKey, end: &End, born: WallTime) -> Option<CheckOutcome> {
         let (now, settle) = (self.now, self.config.transactions.settle);
-        let asks_home = self.is_home(key, from, end);
         let patience = settle.max(self.config.request_timeout);
         let written = self.is_end_written(key);
         self.transactions.forget_old(now);
         let entry = self.transactions.get_mut(key)?;
+        let left_over = entry.is_left_over(born) && !planted!(TransactionLeftoverKept);
         Some(match &mut entry.state {
             State::Preparing { .. } => CheckOutcome::UnderWay,
-            _ if !asks_home && !planted!(TransactionLeftoverKept) => CheckOutcome::Leftover,
+            _ if left_over => CheckOutcome::Leftover,
             State::Undecided if planted!(TransactionWorkUnseen) => return None,
             State::Undecided => {
                 // The broker asks about a copy that it has made of the half message: ending that
@@ -187,26 +189,6 @@ impl Client {
                 }
             }
         })
-    }
-
-    /// Whether the broker that asks is the one that has the half message of a transaction, and not
-    /// one where an attempt before may have left another.
-    fn is_home(&mut self, key: &UniqueKey, from: Key, end: &End) -> bool {
-        let Some(entry) = self.transactions.get_mut(key) else { return true };
-        let Transaction { half: Some(half), leftovers, .. } = entry else { return true };
-        if leftovers.is_empty() {
-            return true;
-        }
-        let (home, leftovers) = (Arc::clone(&half.broker_name), leftovers.clone());
-        if !end.broker_name.is_empty() {
-            return end.broker_name == home || !leftovers.contains(&end.broker_name);
-        }
-        // Brokers of 4.x do not tell their names.
-        let lives_there = |name: &Arc<str>| {
-            let broker = self.brokers_by_name.get(name).and_then(|key| self.brokers.get(*key));
-            broker.is_some_and(|broker| broker.greeted == Some(from))
-        };
-        lives_there(&home) || !leftovers.iter().any(lives_there)
     }
 
     // ---- The application --------------------------------------------------------------------

@@ -77,6 +77,10 @@ impl Client {
             },
         };
         let special = op.message.special.as_deref();
+        let mut born = op.message.clock.wall_at(self.now);
+        if op.message.is_half() {
+            born = self.transactions.birth(&op.message.unique_key, number, born);
+        }
         let header = SendHeader {
             producer_group: &op.group,
             topic: &topic,
@@ -87,7 +91,7 @@ impl Client {
             born_timestamp_ms: if planted!(BornOnWrongClock) {
                 (self.now.as_nanos() / 1_000_000) as i64
             } else {
-                op.message.clock.wall_at(self.now).as_millis()
+                born.as_millis()
             },
             flag: message.flag(),
             properties: &properties,

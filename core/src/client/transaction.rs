@@ -22,7 +22,7 @@ use crate::output::Output;
 use crate::prepared::PreparedMessage;
 use crate::receipt::SendReceipt;
 use crate::slab::Key;
-use crate::time::Instant;
+use crate::time::{Instant, WallTime};
 use crate::transaction::{Decision, TransactionError, TransactionErrorKind, TransactionState};
 use crate::wire::{EndTransaction, ResponseCode, UniqueKey};
 
@@ -34,8 +34,9 @@ pub(super) struct Transaction {
     topic: Arc<str>,
     /// Where the broker has the half message: its last word on that.
     pub(super) half: Option<Half>,
-    /// Brokers that may have another copy of the half message, by attempts of unknown fate.
-    pub(super) leftovers: Vec<Arc<str>>,
+    /// Attempts at sending the half message, and when their copies were born; once it is stored,
+    /// all but the one that counts. By that time copies are told apart, wherever they are.
+    others: Vec<(u32, WallTime)>,
     pub(super) state: State,
     /// What is recorded of its message, if anything is.
     labels: Option<Box<Labels>>,
@@ -49,6 +50,20 @@ pub(super) struct Half {
     address: Arc<str>,
     pub(super) queue_offset: i64,
     pub(super) commit_log_offset: i64,
+}
+
+impl Transaction {
+    /// Whether a copy of the half message, born then, is not the one that counts.
+    pub(super) fn is_left_over(&self, born: WallTime) -> bool {
+        self.half.is_some() && self.others.iter().any(|(_, other)| *other == born)
+    }
+
+    /// The attempt with this number has stored the half message.
+    fn keep(&mut self, number: u32, half: Option<Half>) {
+        self.half = half;
+        self.others.retain(|(other, _)| *other != number);
+        self.others.shrink_to_fit();
+    }
 }
 
 impl Half {
@@ -147,6 +162,19 @@ impl Transactions {
 
     fn state(&self, key: &UniqueKey) -> Option<State> {
         self.entries.get(key).map(|entry| entry.state)
+    }
+
+    /// A half message is about to leave for the attempt with this number, at `now` by the wall
+    /// clock: when it is born. No two copies are at once.
+    // Java: TransactionalMessageBridge#renewHalfMessageInner, which keeps the time
+    #[cold]
+    pub(super) fn birth(&mut self, key: &UniqueKey, number: u32, now: WallTime) -> WallTime {
+        let Some(entry) = self.entries.get_mut(key) else { return now };
+        let after = |(_, last): &(u32, WallTime)| last.as_millis().saturating_add(1);
+        let earliest = entry.others.last().map_or(i64::MIN, after);
+        let born = WallTime::from_millis(now.as_millis().max(earliest));
+        entry.others.push((number, born));
+        born
     }
 
     /// Forgets what is out of date, and as much of what is acknowledged as it takes to have room
@@ -312,7 +340,7 @@ impl Client {
             group: Arc::clone(group),
             topic: wire.unwrap_or_default(),
             half: None,
-            leftovers: Vec::new(),
+            others: Vec::new(),
             state: State::Preparing { abandoned: false },
             labels: self.labels(group, message),
         };
@@ -328,14 +356,13 @@ impl Client {
     }
 
     /// A half message is stored, and its place known. `wanted`: somebody waits for that.
-    pub(super) fn half_stored(&mut self, receipt: &SendReceipt, wanted: bool) {
+    pub(super) fn half_stored(&mut self, receipt: &SendReceipt, number: u32, wanted: bool) {
         let key = receipt.unique_key;
         let half = half_of(receipt);
         let Some(entry) = self.transactions.get_mut(&key) else { return };
         let State::Preparing { abandoned } = entry.state else { return };
         debug_assert!(half.is_some(), "the caller has looked");
-        entry.half = half;
-        entry.leftovers = leftovers(&receipt.failed_attempts, Some(&receipt.broker_name));
+        entry.keep(number, half);
         entry.state = State::Undecided;
         if abandoned || !wanted {
             self.roll_back(key);
@@ -344,11 +371,11 @@ impl Client {
 
     /// A half message was acknowledged in a way on which nothing can be built. If its place is
     /// known it is rolled back there.
-    pub(super) fn half_unusable(&mut self, receipt: &SendReceipt) {
+    pub(super) fn half_unusable(&mut self, receipt: &SendReceipt, number: u32) {
         let half = half_of(receipt);
         let Some(entry) = self.transactions.get_mut(&receipt.unique_key) else { return };
         if matches!(entry.state, State::Preparing { .. }) {
-            entry.half = half;
+            entry.keep(number, half);
             self.roll_back(receipt.unique_key);
         }
     }
@@ -360,8 +387,8 @@ impl Client {
         if !matches!(entry.state, State::Preparing { .. }) {
             return;
         }
-        entry.leftovers = leftovers(failed, None);
-        if entry.leftovers.is_empty() || planted!(TransactionFailureForgotten) {
+        let unknown = failed.iter().any(|attempt| attempt.delivery == Delivery::Unknown);
+        if !unknown || planted!(TransactionFailureForgotten) {
             self.transactions.remove_live(&key);
         } else {
             self.decide(key, Decision::Rollback);
@@ -386,7 +413,7 @@ impl Client {
             group: Arc::clone(&end.group),
             topic: Arc::default(),
             half: None,
-            leftovers: Vec::new(),
+            others: Vec::new(),
             state: State::Undecided,
             labels: None,
         };
@@ -666,13 +693,6 @@ fn half_of(receipt: &SendReceipt) -> Option<Half> {
         // Java: MessageDecoder#decodeMessageId
         commit_log_offset: receipt.offset_message_id?.commit_log_offset,
     })
-}
-
-/// The brokers that may have stored a message without anybody knowing.
-fn leftovers(failed: &[Attempt], except: Option<&Arc<str>>) -> Vec<Arc<str>> {
-    let unknown = failed.iter().filter(|attempt| attempt.delivery == Delivery::Unknown);
-    let names = unknown.map(|attempt| &attempt.broker_name);
-    names.filter(|name| Some(*name) != except).cloned().collect()
 }
 
 /// Whether a broker says that it has no half message as described: nothing was done.

@@ -395,6 +395,38 @@ pub async fn a_half_message_that_was_left_behind_is_rolled_back<H: Harness>(on: 
     }
 }
 
+/// An attempt of unknown fate has left a copy at the very broker that has the other one. Which of
+/// the two it asks about shows in the time at which they were made.
+pub async fn a_copy_at_the_same_broker_is_told_apart<H: Harness>(on: &H) {
+    for decision in [Decision::Commit, Decision::Rollback] {
+        // These note an end at once, and do not ask about it any more.
+        let cluster = cluster_with(on, asking(1).version(ServerVersion::V4_9));
+        let client = on.start(build(
+            config(&cluster).transactions(settings()).topic(TOPIC).send_timeout(PROMPT / 10),
+        ));
+        let producer = client.producer("orders").expect("the group is free");
+        until_sent(on, &producer).await;
+        cluster.with(|cluster| {
+            let lost = Fault::reset_in_answer(0);
+            cluster.script(A, Rule::sends(), lost.clone());
+            cluster.script(A, Rule::code(END_TRANSACTION), lost);
+        });
+        let transaction = producer.begin_transaction(message("paid")).await.expect("begun");
+        assert_eq!(transaction.receipt().failed_attempts.len(), 1);
+        let halves = cluster.with(|cluster| cluster.stored(HALF_TOPIC));
+        assert_eq!(halves.iter().filter(|half| half.body == b"paid").count(), 2);
+        transaction.decide(decision).await.expect_err("no answer");
+        until(on, "both have ended", || cluster.with(|cluster| cluster.open_transactions() == 0))
+            .await;
+        on.sleep(2 * ASKS).await;
+        let copies = bodies(&cluster).iter().filter(|body| *body == "paid").count();
+        assert_eq!(copies, usize::from(decision == Decision::Commit), "{:?}", told(&cluster));
+        let ends = told(&cluster);
+        let commits = ends.iter().filter(|state| *state == "8").count();
+        assert_eq!(commits, copies, "{ends:?}");
+    }
+}
+
 /// A value that is alive is work that is open.
 pub async fn close_waits_for_decisions_and_reports_the_rest<H: Harness>(on: &H) {
     let cluster = cluster_with(on, ClusterConfig::new());

@@ -369,7 +369,8 @@ impl Broker {
         };
         // Java: ProducerManager#registerProducer, which notes where a client is with the first
         // heartbeat of a group on a connection alone.
-        if self.transactions.producer_seen(&heartbeat.producer_groups, context.connection) {
+        let (groups, now_ns) = (&heartbeat.producer_groups, context.now_ns);
+        if self.transactions.producer_seen(groups, context.connection, now_ns) {
             self.clients.insert(heartbeat.client_id.clone(), context.connection);
         }
         self.heartbeats.push(HeartbeatRecord {

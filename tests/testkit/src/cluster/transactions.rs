@@ -1,7 +1,7 @@
 //! Transactions at a broker: half messages, how they end, and the questions that it asks about
 //! those that do not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::ConnectionId;
@@ -27,6 +27,10 @@ const CHECK_MAX_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 // Java: BrokerConfig#transactionOpBatchInterval.
 const NOTED_AFTER_NS: u64 = 3_000_000_000;
 
+/// A producer without a heartbeat for so long is forgotten.
+// Java: ProducerManager#CHANNEL_EXPIRED_TIMEOUT.
+const PRODUCER_EXPIRES_NS: u64 = 120_000_000_000;
+
 /// When a broker asks about transactions that are not decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CheckTimes {
@@ -40,8 +44,8 @@ pub(crate) struct CheckTimes {
 pub(super) struct Transactions {
     /// Half messages without a noted end, by place in the log.
     open: BTreeMap<u64, OpenHalf>,
-    /// Who produces for a group, by its heartbeats.
-    producers: BTreeMap<String, BTreeSet<ConnectionId>>,
+    /// Who produces for a group, by its heartbeats, and when each came last.
+    producers: BTreeMap<String, BTreeMap<ConnectionId, u64>>,
     turn: usize,
     /// Ends that were lost in a crash, or were of a half message that had been put back, by place
     /// in the log.
@@ -58,10 +62,16 @@ struct OpenHalf {
 
 impl Transactions {
     /// Whether one of the groups is new there.
-    pub(super) fn producer_seen(&mut self, groups: &[String], connection: ConnectionId) -> bool {
+    pub(super) fn producer_seen(
+        &mut self,
+        groups: &[String],
+        connection: ConnectionId,
+        now_ns: u64,
+    ) -> bool {
         let mut new = false;
         for group in groups {
-            new |= self.producers.entry(group.clone()).or_default().insert(connection);
+            let connections = self.producers.entry(group.clone()).or_default();
+            new |= connections.insert(connection, now_ns).is_none();
         }
         new
     }
@@ -97,13 +107,14 @@ impl Transactions {
         &self.lost_ends
     }
 
-    /// The next producer of a group.
-    // Java: ProducerManager#getAvailableChannel, in turn.
-    fn producer(&mut self, group: &str) -> Option<ConnectionId> {
-        let connections = self.producers.get(group)?;
+    /// The next producer of a group. One that has fallen silent is none for ever.
+    // Java: ProducerManager#getAvailableChannel, in turn; #scanNotActiveChannel.
+    fn producer(&mut self, group: &str, now_ns: u64) -> Option<ConnectionId> {
+        let connections = self.producers.get_mut(group)?;
+        connections.retain(|_, last_ns| now_ns.saturating_sub(*last_ns) <= PRODUCER_EXPIRES_NS);
         self.turn = self.turn.wrapping_add(1);
         let index = self.turn.checked_rem(connections.len())?;
-        connections.iter().nth(index).copied()
+        connections.keys().nth(index).copied()
     }
 }
 
@@ -161,7 +172,7 @@ impl Broker {
             let half = OpenHalf { due_ns, checks, ended_ns: half.ended_ns };
             self.transactions.open.insert(copy.commit_log_offset, half);
             let group = copy.properties.get("PGROUP").unwrap_or_default().to_owned();
-            if let Some(producer) = self.transactions.producer(&group) {
+            if let Some(producer) = self.transactions.producer(&group, now_ns) {
                 questions.push((producer, check_request(config, address, &copy)));
             }
         }
