@@ -144,6 +144,11 @@ impl QueryRequest {
         }
     }
 
+    /// Whether a server does something about it, and not only answers.
+    fn changes(&self) -> bool {
+        matches!(self, QueryRequest::CreateTopic { .. } | QueryRequest::Recall { .. })
+    }
+
     pub(crate) fn code(&self) -> RequestCode {
         match self {
             QueryRequest::Route { .. } => RequestCode::GET_ROUTEINFO_BY_TOPIC,
@@ -382,6 +387,8 @@ pub struct QueryError(Box<Failure>);
 struct Failure {
     kind: QueryErrorKind,
     request: &'static str,
+    /// A change was asked for, of a server.
+    changes: bool,
     address: Option<Arc<str>>,
     elapsed: Duration,
     name_servers: Vec<NameServerFailure>,
@@ -493,14 +500,22 @@ impl QueryError {
     /// [`QueryRequest::name`] has it.
     pub fn new(kind: QueryErrorKind, request: &'static str) -> QueryError {
         let name_servers = Vec::new();
-        let elapsed = Duration::ZERO;
-        QueryError(Box::new(Failure { kind, request, address: None, elapsed, name_servers }))
+        let (changes, address, elapsed) = (false, None, Duration::ZERO);
+        let failure = Failure { kind, request, changes, address, elapsed, name_servers };
+        QueryError(Box::new(failure))
     }
 
-    pub(crate) fn with_server(mut self, address: Option<Arc<str>>, elapsed: Duration) -> Self {
-        self.0.address = address;
-        self.0.elapsed = elapsed;
-        self
+    /// Of a request that a server was to have, after `elapsed`.
+    pub(crate) fn of_request(
+        kind: QueryErrorKind,
+        request: &QueryRequest,
+        address: Option<Arc<str>>,
+        elapsed: Duration,
+    ) -> QueryError {
+        let mut error = QueryError::new(kind, request.name());
+        error.0.changes = request.changes();
+        (error.0.address, error.0.elapsed) = (address, elapsed);
+        error
     }
 
     pub(crate) fn with_name_servers(mut self, failures: Vec<NameServerFailure>) -> Self {
@@ -516,6 +531,26 @@ impl QueryError {
     /// What was asked for, in words.
     pub fn request(&self) -> &'static str {
         self.0.request
+    }
+
+    /// Whether a server may have done what was asked all the same: created the topic, recalled the
+    /// message. Questions do nothing.
+    pub fn may_be_done(&self) -> bool {
+        let open = match &self.0.kind {
+            QueryErrorKind::Lost(failure) => !matches!(
+                failure,
+                AttemptFailure::Connect(_)
+                    | AttemptFailure::NoAddress
+                    | AttemptFailure::NoCredentials(_)
+                    | AttemptFailure::Discovery(_)
+            ),
+            QueryErrorKind::Refused { code, .. } => *code == ResponseCode::SYSTEM_ERROR,
+            QueryErrorKind::BadAnswer(_) | QueryErrorKind::Closed => true,
+            // What was on its way is not known any more.
+            QueryErrorKind::DriverStopped => return true,
+            _ => false,
+        };
+        open && self.0.changes
     }
 
     /// The address of the server that was asked last, if one was.

@@ -233,8 +233,8 @@ impl Client {
                 Ok(Answer { address: address.unwrap_or_default(), version, elapsed, value })
             }
             Err(kind) => {
-                let error = QueryError::new(kind, query.request.name());
-                Err(error.with_server(address, elapsed).with_name_servers(query.failed))
+                let error = QueryError::of_request(kind, &query.request, address, elapsed);
+                Err(error.with_name_servers(query.failed))
             }
         };
         self.outputs.push_back(Output::Answer { id: query.id, result });

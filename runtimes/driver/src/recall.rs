@@ -43,12 +43,8 @@ impl Producer {
     /// - [`NotRecallable`](QueryErrorKind::NotRecallable): not this message, mostly because its
     ///   time has come.
     ///
-    /// If an error's [`request`](QueryError::request) is the recall itself, and not the topic's
-    /// route, then [`Lost`](QueryErrorKind::Lost), [`Closed`](QueryErrorKind::Closed),
-    /// [`DriverStopped`](QueryErrorKind::DriverStopped),
-    /// [`BadAnswer`](QueryErrorKind::BadAnswer) and [`Refused`](QueryErrorKind::Refused) with
-    /// `SYSTEM_ERROR` leave open whether the message was recalled. It does no harm to recall it
-    /// again.
+    /// [`QueryError::may_be_done`] says whether the message may have been recalled all the same. It
+    /// does no harm to recall it again.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the answer; the message may have been recalled.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rocketmq_tokio::{
     CorrelationId, Finding, QueryError, QueryErrorKind, QueueOffsets, ReplyMessage, RequestError,
-    ResponseCode, StoredMessage, Subject, TopicCreation, TopicRoute,
+    StoredMessage, Subject, TopicCreation, TopicRoute,
 };
 use serde::Serialize;
 
@@ -180,24 +180,10 @@ struct RecallLine<'a> {
 pub(super) fn recalled(topic: &str, handle: &str, recalled: &Result<(), QueryError>) -> String {
     let known = match recalled {
         Ok(()) => Some(true),
-        Err(error) => is_sure(error).then_some(false),
+        Err(error) => (!error.may_be_done()).then_some(false),
     };
     let error = recalled.as_ref().err().map(error_line);
     line(&RecallLine { topic, handle: bounded(handle), recalled: known, error })
-}
-
-/// Whether a recall that failed so has changed nothing for sure.
-fn is_sure(error: &QueryError) -> bool {
-    let asked = error.request() == "recall of the message";
-    let open = match error.kind() {
-        QueryErrorKind::Lost(_)
-        | QueryErrorKind::Closed
-        | QueryErrorKind::DriverStopped
-        | QueryErrorKind::BadAnswer(_) => true,
-        QueryErrorKind::Refused { code, .. } => *code == ResponseCode::SYSTEM_ERROR,
-        _ => false,
-    };
-    !(asked && open)
 }
 
 #[derive(Debug, Serialize)]

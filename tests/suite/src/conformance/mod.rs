@@ -260,7 +260,7 @@ macro_rules! conformance {
                 a_silent_broker_costs_the_time_of_a_call,
                 the_end_of_the_driver_answers_who_asked, admin_calls_stay_in_the_namespace;
             recalling: a_timer_message_is_recalled, what_is_not_recalled_says_why,
-                a_broker_that_recalls_nothing_says_so;
+                a_broker_that_recalls_nothing_says_so, a_recall_whose_answer_is_lost_may_be_done;
             requesting: a_request_gets_its_reply, every_broker_is_greeted_before_a_request_leaves,
                 a_broker_that_is_away_holds_up_the_first_request_alone,
                 a_request_without_reply_ends_in_time, the_first_reply_counts,
@@ -291,6 +291,7 @@ macro_rules! conformance {
                 a_begin_that_fails_is_rolled_back,
                 a_weak_beginning_is_none,
                 a_half_message_that_was_left_behind_is_rolled_back,
+                a_copy_at_the_same_broker_is_told_apart,
                 close_waits_for_decisions_and_reports_the_rest,
                 a_decision_moves_to_another_connection,
                 a_decision_for_a_dead_broker_waits_and_is_told_later,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rocketmq_driver::{Message, Producer, QueryErrorKind, RecallHandle, WallTime};
-use rocketmq_testkit::cluster::{ClusterConfig, ServerVersion};
+use rocketmq_driver::{AttemptFailure, Message, Producer, QueryErrorKind, RecallHandle, WallTime};
+use rocketmq_testkit::cluster::{ClusterConfig, Fault, Node, Rule, ServerVersion};
 use rocketmq_testkit::wire::request_code::RECALL_MESSAGE;
 
 use super::scene::*;
@@ -87,6 +87,7 @@ pub async fn what_is_not_recalled_says_why<H: Harness>(on: &H) {
     let due = changed(|handle| handle.deliver_at = WallTime::from_millis(1_600_000_000_000));
     let late = producer.recall(TOPIC, &due).await.expect_err("too late");
     assert!(matches!(late.kind(), QueryErrorKind::NotRecallable { .. }), "{late}");
+    assert!(!late.may_be_done());
     assert!(late.to_string().contains("may have been delivered"), "{late}");
     let remark = "recall failed, timestamp invalid";
     assert_eq!((late.code().map(|code| code.0), late.remark()), (Some(604), Some(remark)));
@@ -107,4 +108,25 @@ pub async fn a_broker_that_recalls_nothing_says_so<H: Harness>(on: &H) {
         assert!(error.to_string().contains("recallMessageEnable=true"), "{error}");
         idle(on, &producer).await;
     }
+}
+
+/// Of an answer that was lost nobody knows what it said.
+pub async fn a_recall_whose_answer_is_lost_may_be_done<H: Harness>(on: &H) {
+    let cluster = cluster_with(on, ClusterConfig::new().recalls(true));
+    let config = config(&cluster).send_timeout(PROMPT).route_refresh(RARELY);
+    let producer = producer(on, config);
+    let (key, handle) = later(&producer, HOUR).await;
+    let lost = Fault::silent_after_storing();
+    cluster.with(|cluster| cluster.script(A, Rule::code(RECALL_MESSAGE), lost));
+    let error = producer.recall(TOPIC, &handle).await.expect_err("no answer");
+    assert_eq!(*error.kind(), QueryErrorKind::Lost(AttemptFailure::TimedOut));
+    assert!(error.may_be_done(), "{error}");
+    assert_eq!(cluster.with(|cluster| cluster.recalled()), [&*key]);
+    let mute = Fault::silent();
+    cluster.with(|cluster| cluster.script(Node::NameServer(0), Rule::routes(), mute));
+    let error = producer.recall(TOPIC, &handle).await.expect_err("no route");
+    assert!(matches!(error.kind(), QueryErrorKind::Lost(_)), "{error}");
+    assert!(!error.may_be_done(), "the broker was not asked: {error}");
+    assert_eq!(asked(&cluster).len(), 1);
+    idle(on, &producer).await;
 }
