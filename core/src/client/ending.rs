@@ -32,6 +32,16 @@ impl Client {
     /// Gives a send up. A message of which no byte has left is not sent.
     pub fn cancel(&mut self, now: Instant, op: OpId) -> CancelOutcome {
         self.advance(now);
+        let outcome = self.give_up(op);
+        if let CancelOutcome::Ended(_) = outcome {
+            self.begin_due();
+            self.check_drained();
+        }
+        outcome
+    }
+
+    /// As [`Client::cancel`]; a send that has ended is still to be reported or followed up.
+    pub(super) fn give_up(&mut self, op: OpId) -> CancelOutcome {
         if planted!(SlotLostPerCancel)
             && let Some(op) = self.ops.get_mut(op).filter(|op| op.state != OpState::Sending)
         {
@@ -65,11 +75,7 @@ impl Client {
                 self.complete(op, Ok(receipt));
                 CancelOutcome::Detached
             }
-            Some((error, None)) => {
-                self.begin_due();
-                self.check_drained();
-                CancelOutcome::Ended(error)
-            }
+            Some((error, None)) => CancelOutcome::Ended(error),
             None => CancelOutcome::NotFound,
         }
     }

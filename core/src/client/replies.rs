@@ -171,7 +171,7 @@ impl Client {
             Some(mut timer) => self.timers.cancel(&mut timer),
             // It has been stored, whatever its broker says of it: no further attempt.
             None => {
-                if let CancelOutcome::Ended(error) = self.cancel(self.now, op) {
+                if let CancelOutcome::Ended(error) = self.give_up(op) {
                     self.complete(op, Err(error));
                 }
             }

@@ -1,5 +1,7 @@
 //! A client alone, driven by inputs in any order at any time.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use rocketmq_core::wire::{Encoding, UniqueKeySource};
 use rocketmq_core::{
@@ -10,8 +12,10 @@ use rocketmq_core::{
 use rocketmq_testkit::wire::{Command, request_code};
 
 use super::bytes::Choices;
-use super::model::{Bounds, Model, Open};
+use super::model::{Bounds, Model, Open, Purpose};
 use super::world::{WALL_MS, answer, receipt, route_body, unique_keys};
+
+mod services;
 
 const TOPICS: [&str; 3] = ["T", "U", "%RETRY%g"];
 const GROUPS: [&str; 3] = ["g", "h", "DEFAULT_PRODUCER"];
@@ -44,10 +48,13 @@ struct Run<'a> {
     client: Client,
     model: Model,
     now: Instant,
+    /// Besides sends: transactions, requests, traces, credentials, queries.
+    serves: bool,
     /// Subtracted from the time of the next input.
     step_back_ms: u64,
     groups: Vec<GroupId>,
-    generations: [u32; 8],
+    /// One more than the limit, which can grow.
+    generations: [u32; 9],
     unique_keys: UniqueKeySource,
     bounds: Bounds,
     unsent_max: usize,
@@ -60,7 +67,9 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(mut choices: Choices<'a>) -> Self {
-        let servers = if choices.flag() { "127.0.0.1:9876;ns:9876" } else { "127.0.0.1:9876" };
+        let first = choices.byte();
+        let serves = first & 4 == 4;
+        let servers = if first & 1 == 1 { "127.0.0.1:9876;ns:9876" } else { "127.0.0.1:9876" };
         let switches = choices.byte();
         let on = |bit: u8| switches >> bit & 1 == 1;
         let unsent_max = if on(0) { 300 } else { 64 * 1024 };
@@ -79,18 +88,24 @@ impl<'a> Run<'a> {
         if on(7) {
             config = config.topic("T");
         }
+        if serves {
+            config = services::settings(config, first);
+        }
         let config = config.build().expect("legal settings");
         let seed = u64::from(choices.byte());
         // The addresses are the name servers, each broker's first and second, and one of a proxy.
-        let bounds = Bounds { topics: TOPICS.len() + 1, addresses: 6, brokers: 3, shutdowns: 0 };
+        // The topics are those of messages and of new topics, and that of replies.
+        let topics = TOPICS.len() + 1 + usize::from(serves);
+        let bounds = Bounds { topics, addresses: 6, brokers: 3, shutdowns: 0 };
         Self {
             choices,
             client: Client::new(config, seed, Instant::ZERO),
             model: Model::default(),
             now: Instant::ZERO,
+            serves,
             step_back_ms: 0,
             groups: Vec::new(),
-            generations: [0; 8],
+            generations: [0; 9],
             unique_keys: unique_keys(),
             bounds,
             unsent_max,
@@ -101,8 +116,21 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self) {
-        match self.choices.byte() % 20 {
-            0..=2 => self.send(),
+        match self.choices.byte() {
+            service if self.serves && service >= 128 => self.service(service),
+            other => self.common(other),
+        }
+        self.polled = self.hold == 0;
+        if self.polled {
+            self.settle();
+        } else {
+            self.hold -= 1;
+        }
+    }
+
+    fn common(&mut self, choice: u8) {
+        match choice % 20 {
+            0..=2 => self.send(Purpose::Delivery),
             3 => self.cancel(),
             4 | 5 => self.pass_time(),
             6 | 7 => self.next_timeout(),
@@ -114,12 +142,6 @@ impl<'a> Run<'a> {
             17 => self.register(),
             18 => self.wait_ready(),
             _ => self.rare(),
-        }
-        self.polled = self.hold == 0;
-        if self.polled {
-            self.settle();
-        } else {
-            self.hold -= 1;
         }
     }
 
@@ -151,7 +173,7 @@ impl<'a> Run<'a> {
 
     // ---- The application --------------------------------------------------------------------
 
-    fn send(&mut self) {
+    fn send(&mut self, purpose: Purpose) {
         // Slot 8 is beyond the limit.
         let index = self.choices.below(9) as u32;
         let generation = self.generations.get(index as usize).copied().unwrap_or(0);
@@ -166,7 +188,15 @@ impl<'a> Run<'a> {
         let message = Message::new(topic, body).with_property("p", "v");
         let clock = ClockReading { instant: self.now, wall: WallTime::from_millis(WALL_MS) };
         let key = self.unique_keys.next(WALL_MS);
-        let prepared = PreparedMessage::new(message, key, clock, self.client.config());
+        let config = self.client.config();
+        let prepared = match purpose {
+            Purpose::Delivery => PreparedMessage::new(message, key, clock, config),
+            Purpose::Half => PreparedMessage::half(message, key, GROUPS[0], clock, config),
+            Purpose::Request(id) => {
+                let time_to_live = Duration::from_secs(3);
+                PreparedMessage::request(message, key, id, time_to_live, clock, config)
+            }
+        };
         let prepared = prepared.expect("a legal message");
         let budget = STEPS_MS[self.choices.below(8)] * 1_000_000;
         let deadline = Instant::from_nanos(self.now.as_nanos() + budget);
@@ -187,10 +217,12 @@ impl<'a> Run<'a> {
             Ok(()) => {
                 let open = Open { deadline, mode, key: key.to_string() };
                 assert!(self.model.open.insert(op, open).is_none(), "{op} is taken twice");
+                self.model.services.sent(op, purpose, key, deadline);
             }
             Err(rejected) => {
                 let known = self.model.open.contains_key(&op) || index == 8;
                 let closing = rejected.kind == SendErrorKind::Closed && self.bounds.shutdowns > 0;
+                let closing = closing || self.model.services.refuses(purpose);
                 assert!(known || closing, "{}", rejected.kind);
             }
         }
@@ -205,9 +237,13 @@ impl<'a> Run<'a> {
             CancelOutcome::Ended(error) => {
                 let open = self.model.open.remove(&op).expect("only an open send can end");
                 self.model.check_failure(&open, &error);
+                self.model.services.send_ended(op, None);
                 self.generations[index as usize] += 1;
             }
-            CancelOutcome::Detached => assert!(self.model.open.contains_key(&op)),
+            CancelOutcome::Detached => {
+                assert!(self.model.open.contains_key(&op));
+                self.model.services.detached(op);
+            }
             // It may have ended already, without our having polled that.
             CancelOutcome::NotFound => {}
         }
@@ -217,9 +253,11 @@ impl<'a> Run<'a> {
         let now = self.clock();
         let which = self.choices.below(GROUPS.len() + 1);
         if let Some(name) = GROUPS.get(which) {
-            if let Ok(group) = self.client.register(now, name) {
-                self.groups.push(group);
-            }
+            let group = match self.serves {
+                true => self.register_traced(now, name),
+                false => self.client.register(now, name).ok(),
+            };
+            self.groups.extend(group);
         } else if let Some(group) = self.groups.pop() {
             self.client.unregister(now, group);
         }
@@ -371,7 +409,13 @@ impl<'a> Run<'a> {
                 self.model.answered(conn, request, stored);
                 receipt(request.opaque, code)
             }
-            _ => answer(request.opaque, if choice < 32 { REFUSED[choice % 12] } else { 0 }),
+            code => {
+                let said = if choice < 32 { REFUSED[choice % 12] } else { 0 };
+                if code == request_code::END_TRANSACTION {
+                    self.model.end_answered(conn, request, said);
+                }
+                answer(request.opaque, said)
+            }
         };
         if choice % 5 == 1 {
             reply.remark = Some("[REJECTREQUEST]system busy".to_owned());
@@ -405,6 +449,7 @@ impl<'a> Run<'a> {
         }
         assert!(self.model.closed, "the shutdown got stuck");
         assert!(self.model.open.is_empty() && self.model.waiters.is_empty());
+        self.model.services.check_end();
         let latest = Instant::from_nanos(deadline.as_nanos() + 5_000_000_000);
         assert!(self.now <= latest, "the shutdown took until {:?}", self.now);
         let conn = self.model.connections().pop();

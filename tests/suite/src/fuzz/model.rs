@@ -10,6 +10,10 @@ use rocketmq_core::{
 };
 use rocketmq_testkit::wire::{Command, parse_properties, request_code, split_frame};
 
+mod services;
+
+pub(super) use services::{Purpose, Services};
+
 /// A send that has not ended, as the application sees it.
 pub(super) struct Open {
     pub(super) deadline: Instant,
@@ -49,6 +53,7 @@ pub(super) struct Model {
     pub(super) peers: BTreeMap<ConnId, Peer>,
     pub(super) open: BTreeMap<OpId, Open>,
     pub(super) waiters: BTreeSet<u64>,
+    pub(super) services: Services,
     /// Bytes that are no honest answer were sent: what brokers did is not known any more.
     pub(super) lied: bool,
     pub(super) closed: bool,
@@ -89,7 +94,14 @@ impl Model {
     fn take_in(&mut self, output: Output) {
         std::mem::discriminant(&output).hash(&mut self.digest);
         if self.closed {
-            assert!(matches!(output, Output::Ready { .. }), "after Closed: {output:?}");
+            let ends_at_once = matches!(
+                output,
+                Output::Ready { .. }
+                    | Output::Queues { .. }
+                    | Output::Answer { .. }
+                    | Output::TransactionEnded { .. }
+            );
+            assert!(ends_at_once, "after Closed: {output:?}");
         }
         match output {
             Output::Connect { conn, address } => {
@@ -108,6 +120,7 @@ impl Model {
                 op.hash(&mut self.digest);
                 let open = self.open.remove(&op);
                 let open = open.unwrap_or_else(|| panic!("{op} ended, but was not open"));
+                self.services.send_ended(op, result.as_ref().ok());
                 match result {
                     Ok(completion) => self.check_success(&open, &completion),
                     Err(error) => self.check_failure(&open, &error),
@@ -122,8 +135,7 @@ impl Model {
                 assert!(self.peers.is_empty(), "closed with open connections");
                 self.closed = true;
             }
-            // Others may be added; an event needs no reaction.
-            _ => {}
+            other => self.services.take_in(other, self.lied),
         }
     }
 
@@ -176,6 +188,9 @@ impl Model {
             let frame = &peer.from_client[at..at + length];
             let command = Command::decode(frame).expect("our own header");
             at += length;
+            if command.code == request_code::END_TRANSACTION {
+                self.services.told(&command);
+            }
             if request_code::SENDS.contains(&command.code) {
                 self.fates.entry(key_of(&command)).or_default().arrived += 1;
             }
@@ -197,6 +212,14 @@ impl Model {
         fate.stored |= stored;
     }
 
+    /// A broker answers the end of a transaction.
+    pub(super) fn end_answered(&mut self, conn: ConnId, request: &Command, code: i32) {
+        let peer = self.peers.get_mut(&conn);
+        if peer.is_some_and(|peer| peer.answered.insert(request.opaque)) {
+            self.services.end_answered(request, code);
+        }
+    }
+
     /// What must hold after every input, once nothing is left to be polled.
     pub(super) fn check(&self, client: &mut Client, bounds: &Bounds) {
         let sizes = client.table_sizes();
@@ -208,6 +231,7 @@ impl Model {
         assert!(self.lied || sizes.brokers <= bounds.brokers, "{sizes:?}");
         let owners = sizes.operations + sizes.requests + sizes.topics + sizes.addresses;
         let owners = owners + 2 * sizes.connections + self.waiters.len();
+        let owners = owners + self.services.check(client, &sizes);
         // The two rounds, and one for each call of shutdown.
         let most = owners + 2 + bounds.shutdowns;
         assert!(sizes.timers <= most, "{sizes:?}: more than {most} timers");
@@ -219,6 +243,7 @@ impl Model {
             assert!(deadline <= Some(first), "no timer for the send that ends at {first:?}");
         }
         if self.closed {
+            self.services.check_end();
             assert_eq!(deadline, None);
             let left = sizes.addresses + sizes.topics + sizes.brokers + sizes.requests;
             assert_eq!(left + sizes.timers, 0, "{sizes:?}");
@@ -233,6 +258,7 @@ impl Model {
         for (op, open) in &self.open {
             assert!(open.deadline > now, "{op} has outlived its deadline");
         }
+        self.services.check_time(now);
     }
 }
 
