@@ -140,6 +140,11 @@ public class Reader {
         Map<MessageQueue, Long> next = new TreeMap<>();
         for (String topic : topics) {
             try {
+                // What it remembers of a topic may be half a minute old, and lack a broker that
+                // was away.
+                // Java: DefaultMQPullConsumerImpl#fetchSubscribeMessageQueues
+                consumer.getDefaultMQPullConsumerImpl().getRebalanceImpl()
+                    .getTopicSubscribeInfoTable().remove(consumer.withNamespace(topic));
                 for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
                     next.put(queue, consumer.minOffset(queue));
                 }
