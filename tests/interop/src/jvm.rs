@@ -162,17 +162,22 @@ impl Jvm {
         self.child.id()
     }
 
+    /// The last lines of standard error.
+    pub(crate) fn said(&self) -> String {
+        let kept = self.complaints.lock().expect("no thread panics with this lock");
+        let said: Vec<_> = kept.iter().map(String::as_str).collect();
+        said.join("\n")
+    }
+
     /// The next line of standard output.
     pub(crate) fn line(&self, deadline: Instant) -> Result<String> {
         let wait = deadline.saturating_duration_since(Instant::now());
         self.lines.recv_timeout(wait).map_err(|error| {
-            let kept = self.complaints.lock().expect("no thread panics with this lock");
-            let said: Vec<_> = kept.iter().map(String::as_str).collect();
             let what = match error {
                 RecvTimeoutError::Timeout => "did not answer in time",
                 RecvTimeoutError::Disconnected => "ended",
             };
-            format!("{} {what}; it said:\n{}", self.name, said.join("\n"))
+            format!("{} {what}; it said:\n{}", self.name, self.said())
         })
     }
 

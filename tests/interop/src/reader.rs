@@ -85,6 +85,11 @@ impl Reader {
         Ok(Self { jvm: Mutex::new(launch.start()?) })
     }
 
+    /// The last that the Java process has told on standard error.
+    pub fn said(&self) -> String {
+        self.jvm.lock().map(|jvm| jvm.said()).unwrap_or_default()
+    }
+
     /// Everything that is stored in `topics`; a topic without route has nothing. Every broker of a
     /// topic must be up.
     pub fn read(&self, topics: &[&str]) -> Result<Vec<ReadBack>> {

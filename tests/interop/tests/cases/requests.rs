@@ -39,7 +39,10 @@ fn java_replies(context: &Context, setting: Setting) -> Result<Comparison> {
         for number in 0..COUNT {
             let request = producer.request(message(number), TIMEOUT);
             let id = request.correlation_id().to_string();
-            let reply = request.await.map_err(text)?;
+            // Whoever replies prints why it could not.
+            let reply = request.await;
+            let reply =
+                reply.map_err(|error| format!("{error}; Java says:\n{}", context.reader.said()))?;
             expect(reply.body == format!("re: {}", body(number)), || {
                 format!("{} bytes in reply to {number}", reply.body.len())
             })?;
